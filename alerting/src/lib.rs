@@ -1,0 +1,1 @@
+//! Rules and alerts: evaluation, templates, delivery.

@@ -1,0 +1,1 @@
+//! Exposition formats: metrics from bytes, bytes from metrics, and the registry.

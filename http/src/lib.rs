@@ -1,0 +1,1 @@
+//! The HTTP client options shared by scraping, notification and remote protocols.

@@ -1,0 +1,1 @@
+//! PromQL: parser, type checker, planner and evaluator over any storage.

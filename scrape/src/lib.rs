@@ -1,0 +1,1 @@
+//! Targets: discovery, relabelling, scheduling, fetching and ingesting.
