@@ -1,0 +1,1 @@
+//! Tests of the storage engine through its public door.
