@@ -18,7 +18,7 @@
 //!
 //! - [`labels`]: which series is this? - [`matcher`]: does this label value belong?
 //! - [`sample`], [`histogram`]: what does a series hold? - [`metadata`]: what does a family say about itself?
-//! - [`time`]: when, and for how long?
+//! - [`number`]: how does Go write a float? - [`time`]: when, and for how long?
 //! - [`storage`]: how do samples go in and come out?
 
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;
+pub mod number;
 mod quote;
 pub mod sample;
 pub mod storage;

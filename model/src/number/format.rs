@@ -1,0 +1,317 @@
+//! Floats to text.
+
+use std::fmt;
+
+use super::decimal::Decimal;
+
+/// A layout of the shortest digits that read back as the same float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatForm {
+    /// Go's `%v` and `FormatFloat(x, 'g', -1)`: an exponent below 1e-4 and from 1e6. The text exposition format, `le`
+    /// labels, histogram strings.
+    Shortest,
+    /// `FormatFloat(x, 'f', -1)`: never an exponent. PromQL's printer and `count_values`.
+    Plain,
+    /// `FormatFloat(x, 'e', -1)`: always an exponent. The value of an alert in the API.
+    Exponent,
+    /// Plain, but with an exponent below 1e-6 and from 1e21. Sample values in the JSON API.
+    Json,
+    /// Shortest, with `.0` after what looks like an integer. The OpenMetrics format.
+    OpenMetrics,
+}
+
+/// A layout with a given number of digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrecisionForm {
+    /// `%.Nf`: N digits behind the point.
+    Plain,
+    /// `%.Ne`: N digits behind the point, and an exponent.
+    Exponent,
+    /// `%.Ng`: N digits in all without trailing zeros; an exponent below -4 and from N.
+    General,
+}
+
+/// Writes a float in a form.
+///
+/// ```
+/// use ferula_model::number::{FloatForm, push_float};
+///
+/// let mut out = Vec::new();
+/// push_float(&mut out, 1e21, FloatForm::Json);
+/// out.push(b' ');
+/// push_float(&mut out, f64::INFINITY, FloatForm::Shortest);
+/// assert_eq!(out, b"1e+21 +Inf");
+/// ```
+pub fn push_float(out: &mut Vec<u8>, value: f64, form: FloatForm) {
+    lay_out(out, value, form);
+}
+
+/// Writes a float in a form.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write_float(out: &mut impl fmt::Write, value: f64, form: FloatForm) -> fmt::Result {
+    let mut sink = FmtSink { out, result: Ok(()) };
+    lay_out(&mut sink, value, form);
+    sink.result
+}
+
+/// A float in a form, as a new string.
+///
+/// ```
+/// use ferula_model::number::{FloatForm, format_float};
+///
+/// assert_eq!(format_float(-0.0, FloatForm::Json), "-0");
+/// assert_eq!(format_float(1e-7, FloatForm::Json), "1e-07");
+/// assert_eq!(format_float(1e-7, FloatForm::Plain), "0.0000001");
+/// assert_eq!(format_float(1.0, FloatForm::Exponent), "1e+00");
+/// assert_eq!(format_float(1.0, FloatForm::OpenMetrics), "1.0");
+/// ```
+pub fn format_float(value: f64, form: FloatForm) -> String {
+    let mut out = String::new();
+    lay_out(&mut FmtSink { out: &mut out, result: Ok(()) }, value, form);
+    out
+}
+
+/// Writes a float with a given number of digits, rounded half to even on its exact value, as Go does.
+///
+/// ```
+/// use ferula_model::number::{PrecisionForm, write_float_precise};
+///
+/// let mut out = String::new();
+/// write_float_precise(&mut out, 1234567.0, PrecisionForm::General, 4).unwrap();
+/// assert_eq!(out, "1.235e+06");
+/// ```
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write_float_precise(
+    out: &mut impl fmt::Write,
+    value: f64,
+    form: PrecisionForm,
+    precision: usize,
+) -> fmt::Result {
+    let mut sink = FmtSink { out, result: Ok(()) };
+    if special(&mut sink, value) {
+        return sink.result;
+    }
+    match form {
+        PrecisionForm::Plain => write!(sink.out, "{value:.precision$}"),
+        PrecisionForm::Exponent => {
+            let text = format!("{value:.precision$e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            sink.out.write_str(mantissa)?;
+            exponent_suffix(&mut sink, exponent.parse().unwrap_or(0));
+            sink.result
+        }
+        PrecisionForm::General => {
+            let precision = precision.max(1);
+            let digits = precision - 1;
+            let decimal = Decimal::from_text(&format!("{:.digits$e}", value.abs()));
+            sign(&mut sink, value);
+            let limit = i32::try_from(precision).unwrap_or(i32::MAX);
+            match (-4..limit).contains(&decimal.exponent()) {
+                true => plain(&mut sink, &decimal),
+                false => with_exponent(&mut sink, &decimal),
+            }
+            sink.result
+        }
+    }
+}
+
+/// Where text goes, a few bytes at a time. All that is put is ASCII.
+trait Sink {
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+struct FmtSink<'a, W: fmt::Write> {
+    out: &'a mut W,
+    result: fmt::Result,
+}
+
+impl<W: fmt::Write> Sink for FmtSink<'_, W> {
+    fn put(&mut self, bytes: &[u8]) {
+        if self.result.is_ok() {
+            self.result = std::str::from_utf8(bytes).map_err(|_| fmt::Error).and_then(|text| self.out.write_str(text));
+        }
+    }
+}
+
+fn lay_out(out: &mut impl Sink, value: f64, form: FloatForm) {
+    if special(out, value) {
+        return;
+    }
+    let magnitude = value.abs();
+    let wants_exponent = match form {
+        FloatForm::Plain => Some(false),
+        FloatForm::Exponent => Some(true),
+        FloatForm::Json => Some(magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude)),
+        FloatForm::Shortest | FloatForm::OpenMetrics => None,
+    };
+    sign(out, value);
+    // Most samples are small whole numbers.
+    let whole_below = if wants_exponent.is_none() { 1e6 } else { 1e15 };
+    if wants_exponent != Some(true) && magnitude < whole_below && magnitude.trunc() == magnitude {
+        out.put(itoa::Buffer::new().format(magnitude as u64).as_bytes());
+        if form == FloatForm::OpenMetrics {
+            out.put(b".0");
+        }
+        return;
+    }
+    let decimal = Decimal::of(magnitude);
+    // Go's `%g` decides as if the precision were 6 when the digits are the shortest ones.
+    let exponent = wants_exponent.unwrap_or(!(-4..6).contains(&decimal.exponent()));
+    match exponent {
+        true => with_exponent(out, &decimal),
+        false => plain(out, &decimal),
+    }
+}
+
+fn special(out: &mut impl Sink, value: f64) -> bool {
+    let text: &[u8] = match value {
+        v if v.is_nan() => b"NaN",
+        f64::INFINITY => b"+Inf",
+        f64::NEG_INFINITY => b"-Inf",
+        _ => return false,
+    };
+    out.put(text);
+    true
+}
+
+fn sign(out: &mut impl Sink, value: f64) {
+    if value.is_sign_negative() {
+        out.put(b"-");
+    }
+}
+
+fn plain(out: &mut impl Sink, decimal: &Decimal) {
+    let digits = decimal.digits();
+    match usize::try_from(decimal.point) {
+        Ok(point) if point > 0 => {
+            let (before, behind) = digits.split_at(point.min(digits.len()));
+            out.put(before);
+            zeros(out, point - before.len());
+            if !behind.is_empty() {
+                out.put(b".");
+                out.put(behind);
+            }
+        }
+        _ => {
+            out.put(b"0.");
+            zeros(out, decimal.point.unsigned_abs() as usize);
+            out.put(digits);
+        }
+    }
+}
+
+fn with_exponent(out: &mut impl Sink, decimal: &Decimal) {
+    let (first, rest) = decimal.digits().split_at(1);
+    out.put(first);
+    if !rest.is_empty() {
+        out.put(b".");
+        out.put(rest);
+    }
+    exponent_suffix(out, decimal.exponent());
+}
+
+/// `e+07`: a sign and at least two digits.
+fn exponent_suffix(out: &mut impl Sink, exponent: i32) {
+    out.put(if exponent < 0 { b"e-" } else { b"e+" });
+    let exponent = exponent.unsigned_abs();
+    if exponent < 10 {
+        out.put(b"0");
+    }
+    out.put(itoa::Buffer::new().format(exponent).as_bytes());
+}
+
+fn zeros(out: &mut impl Sink, mut count: usize) {
+    const ZEROS: [u8; 32] = [b'0'; 32];
+    while count > 0 {
+        let some = count.min(ZEROS.len());
+        out.put(ZEROS.get(..some).unwrap_or_default());
+        count -= some;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn forms_agree_with_go() {
+        // value, %v, 'f' -1, 'e' -1, JSON, OpenMetrics; written down from Go 1.25.
+        let cases: &[(f64, [&str; 5])] = &[
+            (0.0, ["0", "0", "0e+00", "0", "0.0"]),
+            (-0.0, ["-0", "-0", "-0e+00", "-0", "-0.0"]),
+            (1.0, ["1", "1", "1e+00", "1", "1.0"]),
+            (0.1, ["0.1", "0.1", "1e-01", "0.1", "0.1"]),
+            (123456.0, ["123456", "123456", "1.23456e+05", "123456", "123456.0"]),
+            (1e6, ["1e+06", "1000000", "1e+06", "1000000", "1e+06"]),
+            (1234567.5, ["1.2345675e+06", "1234567.5", "1.2345675e+06", "1234567.5", "1.2345675e+06"]),
+            (0.0001, ["0.0001", "0.0001", "1e-04", "0.0001", "0.0001"]),
+            (0.00001, ["1e-05", "0.00001", "1e-05", "0.00001", "1e-05"]),
+            (1e-7, ["1e-07", "0.0000001", "1e-07", "1e-07", "1e-07"]),
+            (1e20, ["1e+20", "100000000000000000000", "1e+20", "100000000000000000000", "1e+20"]),
+            (1e21, ["1e+21", "1000000000000000000000", "1e+21", "1e+21", "1e+21"]),
+            (-2.5e-300, ["-2.5e-300", "", "-2.5e-300", "-2.5e-300", "-2.5e-300"]),
+            (f64::NAN, ["NaN"; 5]),
+            (f64::INFINITY, ["+Inf"; 5]),
+            (f64::NEG_INFINITY, ["-Inf"; 5]),
+        ];
+        use FloatForm::*;
+        for (value, expected) in cases {
+            for (form, expected) in [Shortest, Plain, Exponent, Json, OpenMetrics].into_iter().zip(expected) {
+                if !expected.is_empty() {
+                    assert_eq!(format_float(*value, form), *expected, "{value:e} as {form:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn precisions_agree_with_go() {
+        use PrecisionForm::*;
+        let cases: &[(f64, PrecisionForm, usize, &str)] = &[
+            (1.005, Plain, 2, "1.00"),
+            (2.5, Plain, 0, "2"),
+            (1234.0, Exponent, 2, "1.23e+03"),
+            (0.0, Exponent, 1, "0.0e+00"),
+            (1.0, General, 4, "1"),
+            (1.23456, General, 4, "1.235"),
+            (99999.0, General, 4, "1e+05"),
+            (0.00001234, General, 4, "1.234e-05"),
+            (-0.0, General, 4, "-0"),
+            (f64::NAN, Plain, 3, "NaN"),
+            (f64::NEG_INFINITY, General, 3, "-Inf"),
+        ];
+        for (value, form, precision, expected) in cases {
+            let mut out = String::new();
+            write_float_precise(&mut out, *value, *form, *precision).unwrap();
+            assert_eq!(out, *expected, "{value:e} {form:?} {precision}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_form_reads_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            prop_assume!(!value.is_nan());
+            for form in [FloatForm::Shortest, FloatForm::Plain, FloatForm::Exponent, FloatForm::Json, FloatForm::OpenMetrics] {
+                let text = format_float(value, form);
+                let mut bytes = Vec::new();
+                push_float(&mut bytes, value, form);
+                prop_assert_eq!(bytes, text.as_bytes());
+                prop_assert_eq!(super::super::parse_float(&text).unwrap().to_bits(), value.to_bits(), "{}", text);
+            }
+        }
+    }
+}
