@@ -1,1 +1,4 @@
 //! The facade.
+#![forbid(unsafe_code)]
+pub mod api;
+pub mod remote;

@@ -1,0 +1,4 @@
+//! The protocols by which other servers send samples here and fetch them.
+
+pub(crate) mod wire;
+pub mod write;

@@ -1,0 +1,175 @@
+//! From a request to the storage: which samples get in, and what the sender is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferula_model::{AppendError, Appendable, Appender, Clock, CommitError, METRIC_NAME, Sample, SeriesRef, Timestamp};
+use thiserror::Error;
+
+use super::request::{self, Item, TimeSeries};
+use crate::remote::wire::WireError;
+
+/// The longest body that is taken, compressed or not: 32 MiB, as upstream.
+const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// How far ahead of the clock a sample may be.
+const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Takes remote-write requests for a storage.
+#[derive(Clone)]
+pub struct WriteReceiver {
+    storage: Arc<dyn Appendable>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What became of a request that was accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteSummary {
+    /// Float samples that are stored.
+    pub samples: usize,
+    /// Histogram samples that are stored.
+    pub histograms: usize,
+    /// Exemplars that are stored.
+    pub exemplars: usize,
+    /// Series that were skipped because their labels cannot name one.
+    pub series_invalid: usize,
+    /// Exemplars that were refused.
+    pub exemplars_refused: usize,
+}
+
+/// Why a request was refused. Nothing of it is stored.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The body is longer than 32 MiB.
+    #[error("request body of more than {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+    /// The body is not a snappy block.
+    #[error("{0}")]
+    Snappy(#[from] snap::Error),
+    /// The block is not a `WriteRequest`.
+    #[error("{0}")]
+    Message(#[from] WireError),
+    /// A sample was refused for its time or value; sending it again does not help.
+    #[error("{0}")]
+    Sample(AppendError),
+    /// The storage takes no samples now; sending it again later may help.
+    #[error("{0}")]
+    Storage(AppendError),
+    /// The batch could not be committed; sending it again later may help.
+    #[error("{0}")]
+    Commit(#[from] CommitError),
+}
+
+impl WriteError {
+    /// The HTTP status that tells the sender whether to try again (5xx) or to give up (4xx).
+    pub fn status(&self) -> http::StatusCode {
+        match self {
+            WriteError::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+            WriteError::Snappy(_) | WriteError::Message(_) | WriteError::Sample(_) => http::StatusCode::BAD_REQUEST,
+            WriteError::Storage(_) | WriteError::Commit(_) => http::StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<AppendError> for WriteError {
+    fn from(error: AppendError) -> Self {
+        if error.is_ordering() || matches!(error, AppendError::InvalidHistogram(_)) {
+            WriteError::Sample(error)
+        } else {
+            WriteError::Storage(error)
+        }
+    }
+}
+
+impl WriteReceiver {
+    /// A receiver that appends to `storage`; `clock` judges which samples lie too far in the future.
+    pub fn new(storage: Arc<dyn Appendable>, clock: Arc<dyn Clock>) -> Self {
+        Self { storage, clock }
+    }
+
+    /// Stores the samples of one request (remote write 1.0: a snappy block with a `prometheus.WriteRequest`).
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteError`]; nothing is stored then.
+    pub fn write(&self, body: &[u8]) -> Result<WriteSummary, WriteError> {
+        if snap::raw::decompress_len(body)? > BODY_BYTES_MAX {
+            return Err(WriteError::TooLarge);
+        }
+        let message = snap::raw::Decoder::new().decompress_vec(body)?;
+        let mut batch = Batch {
+            appender: self.storage.appender(),
+            newest: self.clock.now().saturating_add(FUTURE_MAX),
+            summary: WriteSummary::default(),
+        };
+        let mut pairs = Vec::new();
+        for series in request::series(&message) {
+            let series = series?;
+            series.labels(&mut pairs)?;
+            batch.series(series, &mut pairs)?;
+        }
+        let Batch { appender, summary, .. } = batch;
+        appender.commit()?;
+        Ok(summary)
+    }
+}
+
+struct Batch<'s> {
+    appender: Box<dyn Appender + 's>,
+    newest: Timestamp,
+    summary: WriteSummary,
+}
+
+impl Batch<'_> {
+    fn series<'a>(&mut self, series: TimeSeries<'a>, pairs: &mut Vec<(&'a str, &'a str)>) -> Result<(), WriteError> {
+        if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
+            pairs.sort_unstable();
+        }
+        if !names_a_series(pairs) {
+            self.summary.series_invalid += 1;
+            return Ok(());
+        }
+        let id = match self.appender.series(pairs) {
+            Err(AppendError::InvalidLabels(_)) => {
+                self.summary.series_invalid += 1;
+                return Ok(());
+            }
+            answer => answer?,
+        };
+        series.items().try_for_each(|item| self.item(id, item?))
+    }
+
+    fn item(&mut self, series: SeriesRef, item: Item<'_>) -> Result<(), WriteError> {
+        match item {
+            Item::Float(at, value) => {
+                self.in_time(at)?;
+                self.appender.append_float(series, at, value)?;
+                self.summary.samples += 1;
+            }
+            Item::Histogram(message) => {
+                let (at, histogram) = message.decode()?;
+                self.in_time(at)?;
+                self.appender.append(series, Sample::histogram(at, histogram))?;
+                self.summary.histograms += 1;
+            }
+            // A wrong exemplar must not cost the samples; upstream only logs it.
+            Item::Exemplar(message) => match self.appender.append_exemplar(series, message.decode()?) {
+                Ok(()) => self.summary.exemplars += 1,
+                Err(_) => self.summary.exemplars_refused += 1,
+            },
+        }
+        Ok(())
+    }
+
+    fn in_time(&self, at: Timestamp) -> Result<(), WriteError> {
+        if at > self.newest { Err(AppendError::OutOfBounds.into()) } else { Ok(()) }
+    }
+}
+
+/// Whether sorted pairs can name a series: a metric name, no empty label name, no name twice.
+fn names_a_series(pairs: &[(&str, &str)]) -> bool {
+    pairs.iter().any(|(name, _)| *name == METRIC_NAME)
+        && pairs.iter().all(|(name, _)| !name.is_empty())
+        && pairs.is_sorted_by(|a, b| a.0 < b.0)
+}

@@ -1,0 +1,110 @@
+//! `prometheus.WriteRequest`, read in place.
+//!
+//! ```text
+//! WriteRequest { 1: TimeSeries*, 3: MetricMetadata* }
+//! TimeSeries   { 1: Label*, 2: Sample*, 3: Exemplar*, 4: Histogram* }
+//! Label { 1: name, 2: value }   Sample { 1: value (double), 2: timestamp (ms) }
+//! Exemplar { 1: Label*, 2: value (double), 3: timestamp (ms) }
+//! ```
+
+use ferula_model::{Exemplar, Labels, Timestamp};
+
+use super::histogram;
+use crate::remote::wire::{Field, Fields, WireError};
+
+/// The series of a request, one message each.
+pub(super) fn series(request: &[u8]) -> impl Iterator<Item = Result<TimeSeries<'_>, WireError>> {
+    Fields::new(request).filter_map(|field| match field {
+        Ok(field) if field.number == 1 => Some(field.bytes().map(TimeSeries)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// One series of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeSeries<'a>(&'a [u8]);
+
+/// What a series holds besides its labels.
+pub(super) enum Item<'a> {
+    Float(Timestamp, f64),
+    Histogram(histogram::Message<'a>),
+    Exemplar(ExemplarMessage<'a>),
+}
+
+impl<'a> TimeSeries<'a> {
+    /// Replaces `pairs` by the labels as sent, in the order they were sent, without pairs whose value is empty.
+    pub(super) fn labels(self, pairs: &mut Vec<(&'a str, &'a str)>) -> Result<(), WireError> {
+        pairs.clear();
+        for field in Fields::new(self.0) {
+            let field = field?;
+            if field.number == 1 {
+                push_label(field, pairs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples, exemplars and histograms in the order they stand.
+    pub(super) fn items(self) -> impl Iterator<Item = Result<Item<'a>, WireError>> {
+        Fields::new(self.0).filter_map(|field| match field {
+            Ok(field) => match field.number {
+                2 => Some(field.bytes().and_then(sample)),
+                3 => Some(field.bytes().map(|message| Item::Exemplar(ExemplarMessage(message)))),
+                4 => Some(field.bytes().map(|message| Item::Histogram(histogram::Message(message)))),
+                _ => None,
+            },
+            Err(error) => Some(Err(error)),
+        })
+    }
+}
+
+fn push_label<'a>(field: Field<'a>, pairs: &mut Vec<(&'a str, &'a str)>) -> Result<(), WireError> {
+    let (mut name, mut value) = ("", "");
+    for field in Fields::new(field.bytes()?) {
+        let field = field?;
+        match field.number {
+            1 => name = field.text()?,
+            2 => value = field.text()?,
+            _ => {}
+        }
+    }
+    if !value.is_empty() {
+        pairs.push((name, value));
+    }
+    Ok(())
+}
+
+fn sample(message: &[u8]) -> Result<Item<'_>, WireError> {
+    let (mut value, mut timestamp) = (0.0, 0);
+    for field in Fields::new(message) {
+        let field = field?;
+        match field.number {
+            1 => value = field.double()?,
+            2 => timestamp = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    Ok(Item::Float(Timestamp(timestamp), value))
+}
+
+/// An exemplar of a series.
+pub(super) struct ExemplarMessage<'a>(&'a [u8]);
+
+impl ExemplarMessage<'_> {
+    /// The exemplar as the storage takes it.
+    pub(super) fn decode(&self) -> Result<Exemplar, WireError> {
+        let mut pairs = Vec::new();
+        let (mut value, mut timestamp) = (0.0, 0);
+        for field in Fields::new(self.0) {
+            let field = field?;
+            match field.number {
+                1 => push_label(field, &mut pairs)?,
+                2 => value = field.double()?,
+                3 => timestamp = field.varint()? as i64,
+                _ => {}
+            }
+        }
+        Ok(Exemplar { labels: Labels::from_pairs(pairs), value, timestamp: Some(Timestamp(timestamp)) })
+    }
+}
