@@ -1,1 +1,3 @@
 //! The storage engine: head, write-ahead log, blocks.
+
+pub mod fs;
