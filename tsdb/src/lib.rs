@@ -1,3 +1,6 @@
 //! The storage engine: head, write-ahead log, blocks.
 
+pub mod block;
+pub mod compact;
 pub mod fs;
+pub mod postings;
