@@ -1,10 +1,18 @@
 //! PromQL over any storage: parser, type checker, planner and evaluator.
+//!
+//! # Map
+//!
+//! - [`syntax`]: what did the query say? - [`check`]: is it well typed, and what does it consist of?
+//! - [`functions`]: what functions and aggregations are there, and what is each like?
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod engine;
 mod error;
+pub mod functions;
 mod stats;
+pub mod syntax;
 mod value;
 
 pub use engine::{CancelToken, Engine, EngineOptions, QueryOptions};
