@@ -1,0 +1,186 @@
+//! Bodies: how much of an answer does the client read, and how does it unpack it?
+//!
+//! The limit holds while reading and while decompressing, so that neither an endless body nor a gzip bomb is ever held
+//! whole. Memory and the inflater's state stay with the [`BodyBuffer`] for the next answer.
+
+use bytes::Bytes;
+use flate2::{Decompress, FlushDecompress, Status};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::connect;
+use crate::error::{Cause, Error};
+
+/// The body of an answer, in memory that serves answer after answer.
+#[derive(Default)]
+pub struct BodyBuffer {
+    body: Vec<u8>,
+    wire: Vec<u8>,
+    inflater: Option<Decompress>,
+}
+
+impl BodyBuffer {
+    /// The body, decompressed.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body, decompressed, without its memory for the next one.
+    pub fn into_bytes(self) -> Bytes {
+        self.body.into()
+    }
+
+    /// Forgets the body and keeps the memory, unless it is far more than the last body needed.
+    pub fn clear(&mut self) {
+        for buffer in [&mut self.body, &mut self.wire] {
+            if buffer.capacity() > 64 << 10 && buffer.capacity() / 4 > buffer.len() {
+                buffer.shrink_to(buffer.len());
+            }
+            buffer.clear();
+        }
+    }
+
+    /// Reads a body to its end.
+    pub(super) async fn read(&mut self, headers: &HeaderMap, body: Incoming, bytes_max: u64) -> Result<(), Error> {
+        let gzipped = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip");
+        if !gzipped {
+            return read_plain(body, &mut self.body, bytes_max).await;
+        }
+        // Packed bytes that are no more than the limit unpack to more than it, or the server packs badly: a body that
+        // grows by packing grows by a few bytes in each 16 KiB.
+        let wire_max = bytes_max.saturating_add(bytes_max / 1024).saturating_add(1024);
+        read_plain(body, &mut self.wire, wire_max).await.map_err(|error| match error {
+            Error::BodyTooLarge { .. } => Error::BodyTooLarge { bytes_max },
+            other => other,
+        })?;
+        let inflater = self.inflater.get_or_insert_with(|| Decompress::new(false));
+        inflate(inflater, &self.wire, &mut self.body, bytes_max)
+    }
+}
+
+impl std::fmt::Debug for BodyBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyBuffer").field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+async fn read_plain(mut body: Incoming, into: &mut Vec<u8>, bytes_max: u64) -> Result<(), Error> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::Body(connect::body_cause_of(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if (into.len() + data.len()) as u64 > bytes_max {
+            return Err(Error::BodyTooLarge { bytes_max });
+        }
+        into.extend_from_slice(&data);
+    }
+    Ok(())
+}
+
+/// Unpacks all members of a gzip stream (RFC 1952), appending to `out`, and checks their sums.
+fn inflate(inflater: &mut Decompress, mut packed: &[u8], out: &mut Vec<u8>, bytes_max: u64) -> Result<(), Error> {
+    let invalid = |what| Error::Body(Cause::Gzip(what));
+    let guess = packed.len().saturating_mul(8).max(4 << 10);
+    out.reserve(guess.min(usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_add(1)));
+    loop {
+        packed = after_header(packed).ok_or_else(|| invalid("invalid header"))?;
+        let start = out.len();
+        inflater.reset(false);
+        loop {
+            if out.len() == out.capacity() {
+                out.reserve(out.len().max(32 << 10));
+            }
+            let (read, written) = (inflater.total_in(), inflater.total_out());
+            let status = inflater.decompress_vec(packed, out, FlushDecompress::None);
+            let status = status.map_err(|_| invalid("invalid data"))?;
+            let consumed = usize::try_from(inflater.total_in() - read).unwrap_or(usize::MAX);
+            packed = packed.get(consumed..).unwrap_or_default();
+            if out.len() as u64 > bytes_max {
+                return Err(Error::BodyTooLarge { bytes_max });
+            }
+            match status {
+                Status::StreamEnd => break,
+                _ if consumed == 0 && inflater.total_out() == written => return Err(invalid("unexpected EOF")),
+                _ => {}
+            }
+        }
+        let member = out.get(start..).unwrap_or_default();
+        packed = after_trailer(packed, member).ok_or_else(|| invalid("invalid checksum"))?;
+        if packed.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// What follows the header of a gzip member.
+fn after_header(packed: &[u8]) -> Option<&[u8]> {
+    let (header, mut rest) = packed.split_first_chunk::<10>()?;
+    let [0x1f, 0x8b, 8, flags, ..] = *header else { return None };
+    let (has_sum, has_extra, has_name, has_comment) = (flags & 2 != 0, flags & 4 != 0, flags & 8 != 0, flags & 16 != 0);
+    if has_extra {
+        let (length, tail) = rest.split_first_chunk::<2>()?;
+        rest = tail.get(usize::from(u16::from_le_bytes(*length))..)?;
+    }
+    for _ in 0..u8::from(has_name) + u8::from(has_comment) {
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        rest = rest.get(end + 1..)?;
+    }
+    if has_sum { rest.get(2..) } else { Some(rest) }
+}
+
+/// What follows the trailer of a gzip member, if the trailer agrees with the member's content.
+fn after_trailer<'a>(packed: &'a [u8], member: &[u8]) -> Option<&'a [u8]> {
+    let (sum, rest) = packed.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let agrees = u32::from_le_bytes(*sum) == crc32fast::hash(member)
+        && u32::from_le_bytes(*length) == (member.len() & 0xFFFF_FFFF) as u32;
+    agrees.then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn unpacked(packed: &[u8], bytes_max: u64) -> Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        inflate(&mut Decompress::new(false), packed, &mut out, bytes_max).map_err(|error| error.to_string())?;
+        Ok(out)
+    }
+
+    #[test]
+    fn members_follow_each_other() {
+        let mut packed = gzip(b"one ");
+        packed.extend(gzip(b""));
+        packed.extend(gzip(&b"two".repeat(100_000)));
+        assert_eq!(unpacked(&packed, 1 << 20).unwrap().len(), 300_004);
+    }
+
+    #[test]
+    fn the_limit_counts_unpacked_bytes() {
+        let bomb = gzip(&vec![0; 10 << 20]);
+        assert!(bomb.len() < 20_000);
+        assert_eq!(unpacked(&bomb, 1 << 20).unwrap_err(), "body size limit exceeded");
+        assert_eq!(unpacked(&gzip(b"12345"), 5).unwrap(), b"12345");
+        assert!(unpacked(&gzip(b"123456"), 5).is_err());
+    }
+
+    #[test]
+    fn damage_is_an_error_at_any_place() {
+        let packed = gzip(b"some metrics and some more metrics");
+        for cut in 0..packed.len() {
+            assert!(unpacked(&packed[..cut], 1 << 20).is_err(), "cut at {cut}");
+        }
+        for at in packed.len() - 8..packed.len() {
+            let mut flipped = packed.clone();
+            flipped[at] ^= 1;
+            assert_eq!(unpacked(&flipped, 1 << 20).unwrap_err(), "gzip: invalid checksum");
+        }
+    }
+}
