@@ -1,0 +1,323 @@
+//! Bits: most significant first, with the variable-width integers that chunks are made of.
+
+use super::ChunkError;
+
+/// Appends bits to a byte buffer that someone else owns.
+///
+/// Only `free`, the number of unused low bits of the last byte, lives here: a head with a million open chunks keeps one
+/// byte of state for each, not one writer.
+#[derive(Debug)]
+pub struct BitWriter<'a> {
+    bytes: &'a mut Vec<u8>,
+    free: u8,
+}
+
+impl<'a> BitWriter<'a> {
+    /// Goes on behind `bytes`, whose last byte has `free` (below 8) unused bits, all zero.
+    pub fn resume(bytes: &'a mut Vec<u8>, free: u8) -> Self {
+        Self { bytes, free }
+    }
+
+    /// How many low bits of the last byte are unused.
+    pub fn free(&self) -> u8 {
+        self.free
+    }
+
+    /// Appends the lowest `count` (1 to 64) bits of `value`; higher bits are ignored.
+    #[inline]
+    pub fn put(&mut self, value: u64, count: u32) {
+        let value = if count == 64 { value } else { value & ((1 << count) - 1) };
+        let free = u32::from(self.free);
+        if let Some(last) = self.bytes.last_mut().filter(|_| free > 0) {
+            if count <= free {
+                *last |= (value << (free - count)) as u8;
+                self.free = (free - count) as u8;
+                return;
+            }
+            *last |= (value >> (count - free)) as u8;
+        }
+        let rest = count - free;
+        let length = rest.div_ceil(8);
+        self.free = (length * 8 - rest) as u8;
+        let aligned = (value << (64 - rest)).to_be_bytes();
+        self.bytes.extend_from_slice(aligned.get(..length as usize).unwrap_or(&aligned));
+    }
+
+    /// Appends whole bytes, wherever the bit position is.
+    pub fn put_bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.put(u64::from(*byte), 8);
+        }
+    }
+
+    /// Appends an unsigned LEB128 integer.
+    pub fn put_uvarint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(value & 0x7F | 0x80, 8);
+            value >>= 7;
+        }
+        self.put(value, 8);
+    }
+
+    /// Appends a zigzag LEB128 integer.
+    pub fn put_varint(&mut self, value: i64) {
+        self.put_uvarint(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    /// Appends a signed integer as prefix and two's complement: the smaller, the shorter.
+    pub fn put_varbit(&mut self, value: i64) {
+        if value == 0 {
+            return self.put(0, 1);
+        }
+        let class = VARBIT_WIDTHS.iter().position(|&width| fits(value, width)).unwrap_or(VARBIT_WIDTHS.len() - 1);
+        self.put_class(class, value as u64);
+    }
+
+    /// Appends an unsigned integer as prefix and value: the smaller, the shorter.
+    pub fn put_uvarbit(&mut self, value: u64) {
+        if value == 0 {
+            return self.put(0, 1);
+        }
+        let class = VARBIT_WIDTHS.iter().position(|&width| width == 64 || value >> width == 0).unwrap_or(7);
+        self.put_class(class, value);
+    }
+
+    fn put_class(&mut self, class: usize, value: u64) {
+        match class {
+            7 => self.put(0xFF, 8),
+            class => self.put((1 << (class + 2)) - 2, class as u32 + 2),
+        }
+        self.put(value, VARBIT_WIDTHS.get(class).copied().unwrap_or(64));
+    }
+}
+
+/// Widths behind the prefixes `10`, `110`, ... `11111110`, `11111111`.
+const VARBIT_WIDTHS: [u32; 8] = [3, 6, 9, 12, 18, 25, 56, 64];
+
+/// Whether `value` fits `width` bits of the format's lopsided two's complement, `-(2^(n-1)-1)..=2^(n-1)`.
+#[inline]
+pub fn fits(value: i64, width: u32) -> bool {
+    width >= 64 || (-((1 << (width - 1)) - 1)..=(1 << (width - 1))).contains(&value)
+}
+
+/// Undoes the lopsided two's complement.
+#[inline]
+pub fn signed(bits: u64, width: u32) -> i64 {
+    if (1..64).contains(&width) && bits > 1 << (width - 1) { bits as i64 - (1 << width) } else { bits as i64 }
+}
+
+/// Reads bits from a byte slice.
+#[derive(Clone, Debug)]
+pub struct BitReader<'a> {
+    bytes: &'a [u8],
+    next: usize,
+    /// Unread bits, leftmost first; at least the `valid` leftmost are real, and any beyond equal those still in `bytes`.
+    buffer: u64,
+    valid: u32,
+}
+
+impl<'a> BitReader<'a> {
+    /// Starts at the first bit.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, next: 0, buffer: 0, valid: 0 }
+    }
+
+    /// Makes at least 56 bits available, or all that are left.
+    #[inline]
+    fn refill(&mut self) {
+        if let Some(word) = self.bytes.get(self.next..).and_then(|rest| rest.first_chunk::<8>()) {
+            self.buffer |= u64::from_be_bytes(*word) >> self.valid;
+            let taken = (63 - self.valid) >> 3;
+            self.next += taken as usize;
+            self.valid += taken * 8;
+            return;
+        }
+        while self.valid <= 56 {
+            let Some(&byte) = self.bytes.get(self.next) else { return };
+            self.buffer |= u64::from(byte) << (56 - self.valid);
+            self.next += 1;
+            self.valid += 8;
+        }
+    }
+
+    /// The next `count` (0 to 64) bits.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`].
+    #[inline]
+    pub fn take(&mut self, count: u32) -> Result<u64, ChunkError> {
+        if count > 56 {
+            let high = self.take(count - 32)?;
+            return Ok(high << 32 | self.take(32)?);
+        }
+        if count == 0 {
+            return Ok(0);
+        }
+        if self.valid < count {
+            self.refill();
+            if self.valid < count {
+                return Err(ChunkError::Truncated);
+            }
+        }
+        let value = self.buffer >> (64 - count);
+        self.buffer <<= count;
+        self.valid -= count;
+        Ok(value)
+    }
+
+    /// Counts ones up to a zero, which is read too, or up to `most` ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`].
+    #[inline]
+    pub fn take_ones(&mut self, most: u32) -> Result<u32, ChunkError> {
+        if self.valid <= most {
+            self.refill();
+        }
+        let ones = self.buffer.leading_ones().min(most);
+        let length = (ones + 1).min(most);
+        if self.valid < length {
+            return Err(ChunkError::Truncated);
+        }
+        self.buffer <<= length;
+        self.valid -= length;
+        Ok(ones)
+    }
+
+    /// An unsigned LEB128 integer.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`], or [`ChunkError::Malformed`] beyond 64 bits.
+    pub fn take_uvarint(&mut self) -> Result<u64, ChunkError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(8)?;
+            value |= (byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(ChunkError::Malformed("varint beyond 64 bits"))
+    }
+
+    /// A zigzag LEB128 integer.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_uvarint`](Self::take_uvarint).
+    pub fn take_varint(&mut self) -> Result<i64, ChunkError> {
+        let value = self.take_uvarint()?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// What [`BitWriter::put_varbit`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`].
+    pub fn take_varbit(&mut self) -> Result<i64, ChunkError> {
+        let width = self.take_width()?;
+        self.take(width).map(|bits| signed(bits, width))
+    }
+
+    /// What [`BitWriter::put_uvarbit`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`].
+    pub fn take_uvarbit(&mut self) -> Result<u64, ChunkError> {
+        let width = self.take_width()?;
+        self.take(width)
+    }
+
+    fn take_width(&mut self) -> Result<u32, ChunkError> {
+        match self.take_ones(8)? {
+            0 => Ok(0),
+            ones => Ok(VARBIT_WIDTHS.get(ones as usize - 1).copied().unwrap_or(64)),
+        }
+    }
+
+    /// Bits that are not read yet.
+    pub fn left(&self) -> usize {
+        (self.bytes.len() - self.next) * 8 + self.valid as usize
+    }
+
+    /// Unused low bits of the byte that holds the last bit read: what a [`BitWriter`] needs to go on behind it.
+    pub fn free(&self) -> u8 {
+        (self.left() % 8) as u8
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Piece {
+        Bits(u64, u32),
+        Varint(i64),
+        Varbit(i64),
+        Uvarbit(u64),
+    }
+
+    fn number() -> impl Strategy<Value = i64> {
+        (any::<i64>(), 0u32..64).prop_map(|(value, shift)| value >> shift)
+    }
+
+    fn piece() -> impl Strategy<Value = Piece> {
+        prop_oneof![
+            (any::<u64>(), 1u32..=64).prop_map(|(v, n)| Piece::Bits(v & (u64::MAX >> (64 - n)), n)),
+            number().prop_map(Piece::Varint),
+            number().prop_map(Piece::Varbit),
+            number().prop_map(|v| Piece::Uvarbit(v as u64)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_read_and_a_cut_is_noticed(pieces in prop::collection::vec(piece(), 1..40)) {
+            let mut bytes = Vec::new();
+            let mut writer = BitWriter::resume(&mut bytes, 0);
+            for piece in &pieces {
+                match *piece {
+                    Piece::Bits(v, n) => writer.put(v, n),
+                    Piece::Varint(v) => writer.put_varint(v),
+                    Piece::Varbit(v) => writer.put_varbit(v),
+                    Piece::Uvarbit(v) => writer.put_uvarbit(v),
+                }
+            }
+            let free = writer.free();
+            let read = |bytes: &[u8]| -> Result<u8, ChunkError> {
+                let mut reader = BitReader::new(bytes);
+                for piece in &pieces {
+                    let same = match *piece {
+                        Piece::Bits(v, n) => reader.take(n)? == v,
+                        Piece::Varint(v) => reader.take_varint()? == v,
+                        Piece::Varbit(v) => reader.take_varbit()? == v,
+                        Piece::Uvarbit(v) => reader.take_uvarbit()? == v,
+                    };
+                    assert!(same, "{piece:?}");
+                }
+                Ok(reader.free())
+            };
+            prop_assert_eq!(read(&bytes), Ok(free));
+            prop_assert_eq!(read(&bytes[..bytes.len() - 1]), Err(ChunkError::Truncated));
+        }
+    }
+
+    #[test]
+    fn class_borders_are_lopsided() {
+        for (value, bits) in [(4, 5), (-3, 5), (5, 9), (-4, 9), (32, 9), (33, 13), (i64::MIN, 72), (i64::MAX, 72)] {
+            let mut bytes = Vec::new();
+            let mut writer = BitWriter::resume(&mut bytes, 0);
+            writer.put_varbit(value);
+            let free = usize::from(writer.free());
+            assert_eq!(bytes.len() * 8 - free, bits, "{value}");
+        }
+    }
+}

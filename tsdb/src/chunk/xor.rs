@@ -1,0 +1,372 @@
+//! XOR chunks (encoding 1): floats as Gorilla has them, in Prometheus' widths.
+//!
+//! ```text
+//! u16 count | varint t0 | f64 v0 | uvarint t1-t0 | value | (dod | value)*
+//! dod:    0 -> 0      10 -> 14 bits   110 -> 17   1110 -> 20   1111 -> 64
+//! value:  0 -> same   10 -> bits of the last window            11 -> 5 bits leading, 6 bits length, bits
+//! ```
+
+use ferula_model::{Columns, TimeRange};
+
+use super::bits::{BitReader, BitWriter, fits, signed};
+use super::{ChunkError, count_up};
+
+/// What must be known to append one more sample to an XOR chunk. The chunk's bytes belong to the caller.
+#[derive(Clone, Debug, Default)]
+pub struct XorAppender {
+    time: i64,
+    delta: i64,
+    window: XorWindow,
+    free: u8,
+}
+
+impl XorAppender {
+    /// Appends a sample to `bytes`, which must be empty before the first one and untouched in between. `time` must be
+    /// larger than the time before, and there must be less than 65,535 samples (the caller cuts far earlier).
+    #[inline]
+    pub fn append(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64) {
+        if bytes.is_empty() {
+            bytes.extend_from_slice(&[0, 0]);
+        }
+        let count = count_up(bytes);
+        let mut writer = BitWriter::resume(bytes, self.free);
+        match count {
+            1 => {
+                writer.put_varint(time);
+                writer.put(value.to_bits(), 64);
+                self.window = XorWindow::starting_at(value);
+            }
+            2 => {
+                self.delta = time.wrapping_sub(self.time);
+                writer.put_uvarint(self.delta as u64);
+                self.window.put(&mut writer, value);
+            }
+            _ => {
+                let delta = time.wrapping_sub(self.time);
+                put_dod(&mut writer, delta.wrapping_sub(self.delta));
+                self.delta = delta;
+                self.window.put(&mut writer, value);
+            }
+        }
+        self.free = writer.free();
+        self.time = time;
+    }
+
+    /// The newest time that was appended.
+    pub fn time(&self) -> i64 {
+        self.time
+    }
+
+    /// The newest value that was appended.
+    pub fn value(&self) -> f64 {
+        f64::from_bits(self.window.value)
+    }
+
+    /// Reads a chunk and says how to go on behind it. `bytes` may be longer than the samples; it is cut to them.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChunkError`].
+    pub fn resume(bytes: &mut Vec<u8>) -> Result<Self, ChunkError> {
+        let mut appender = Self::default();
+        let mut reader = Samples::new(bytes)?;
+        while reader.next()?.is_some() {}
+        appender.time = reader.time;
+        appender.delta = reader.delta;
+        appender.window = reader.window;
+        appender.free = reader.bits.free();
+        let used = bytes.len() - reader.bits.left() / 8;
+        bytes.truncate(used);
+        if let Some(last) = bytes.last_mut() {
+            *last &= 0xFF << appender.free;
+        }
+        Ok(appender)
+    }
+}
+
+fn put_dod(writer: &mut BitWriter<'_>, dod: i64) {
+    if dod == 0 {
+        writer.put(0, 1);
+    } else if fits(dod, 14) {
+        writer.put(0b10 << 14 | (dod as u64 & 0x3FFF), 16);
+    } else if fits(dod, 17) {
+        writer.put(0b110 << 17 | (dod as u64 & 0x1_FFFF), 20);
+    } else if fits(dod, 20) {
+        writer.put(0b1110 << 20 | (dod as u64 & 0xF_FFFF), 24);
+    } else {
+        writer.put(0b1111, 4);
+        writer.put(dod as u64, 64);
+    }
+}
+
+/// Appends the samples of an XOR chunk that lie in `range` to `columns`.
+///
+/// # Errors
+///
+/// See [`ChunkError`].
+pub fn decode(bytes: &[u8], range: TimeRange, columns: &mut Columns) -> Result<(), ChunkError> {
+    let mut samples = Samples::new(bytes)?;
+    let expected = usize::from(samples.left).min(bytes.len() * 4);
+    columns.times.reserve(expected);
+    columns.values.reserve(expected);
+    let (min, max) = (range.min.as_millis(), range.max.as_millis());
+    let result = loop {
+        match samples.next() {
+            Ok(Some((time, _))) if time < min => {}
+            Ok(Some((time, value))) if time <= max => {
+                columns.times.push(time);
+                columns.values.push(value);
+            }
+            Ok(_) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if !columns.starts.is_empty() {
+        columns.starts.resize(columns.times.len(), 0);
+    }
+    result
+}
+
+/// Walks the samples of a chunk.
+struct Samples<'a> {
+    bits: BitReader<'a>,
+    read: u16,
+    left: u16,
+    time: i64,
+    delta: i64,
+    window: XorWindow,
+}
+
+impl<'a> Samples<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, ChunkError> {
+        let mut bits = BitReader::new(bytes);
+        let left = bits.take(16)? as u16;
+        Ok(Self { bits, read: 0, left, time: 0, delta: 0, window: XorWindow::default() })
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<(i64, f64)>, ChunkError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        match self.read {
+            0 => {
+                self.time = self.bits.take_varint()?;
+                self.window = XorWindow::starting_at(f64::from_bits(self.bits.take(64)?));
+            }
+            1 => {
+                self.delta = self.bits.take_uvarint()? as i64;
+                self.advance()?;
+            }
+            _ => {
+                let width = match self.bits.take_ones(4)? {
+                    0 => 0,
+                    1 => 14,
+                    2 => 17,
+                    3 => 20,
+                    _ => 64,
+                };
+                if width > 0 {
+                    self.delta = self.delta.wrapping_add(signed(self.bits.take(width)?, width));
+                }
+                self.advance()?;
+            }
+        }
+        self.read = self.read.saturating_add(1);
+        self.left -= 1;
+        Ok(Some((self.time, f64::from_bits(self.window.value))))
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<(), ChunkError> {
+        self.time = next_time(self.time, self.delta)?;
+        self.window.take(&mut self.bits)
+    }
+}
+
+/// The next time of a chunk.
+#[inline]
+pub(super) fn next_time(time: i64, delta: i64) -> Result<i64, ChunkError> {
+    match time.checked_add(delta) {
+        Some(next) if next > time => Ok(next),
+        _ => Err(ChunkError::Malformed("times do not rise")),
+    }
+}
+
+/// The value side of the codec: the last value, and which of its bits the last xor touched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct XorWindow {
+    pub(super) value: u64,
+    /// Zero bits in front of the window; [`NO_WINDOW`](Self::NO_WINDOW) before there is one.
+    leading: u8,
+    trailing: u8,
+}
+
+impl Default for XorWindow {
+    fn default() -> Self {
+        Self::starting_at(0.0)
+    }
+}
+
+impl XorWindow {
+    const NO_WINDOW: u8 = 0xFF;
+
+    pub(super) fn starting_at(value: f64) -> Self {
+        Self { value: value.to_bits(), leading: Self::NO_WINDOW, trailing: 0 }
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, writer: &mut BitWriter<'_>, value: f64) {
+        let xor = value.to_bits() ^ self.value;
+        if xor == 0 {
+            return writer.put(0, 1);
+        }
+        self.value = value.to_bits();
+        match self.fitting(xor) {
+            Some(width) => {
+                writer.put(0b10, 2);
+                writer.put(self.shifted(xor), width);
+            }
+            None => {
+                writer.put(0b11, 2);
+                self.put_new(writer, xor);
+            }
+        }
+    }
+
+    /// The width of the current window if `xor` fits into it.
+    #[inline]
+    pub(super) fn fitting(&self, xor: u64) -> Option<u32> {
+        let leading = (xor.leading_zeros() as u8).min(31);
+        let fits =
+            self.leading != Self::NO_WINDOW && leading >= self.leading && xor.trailing_zeros() as u8 >= self.trailing;
+        fits.then(|| 64 - u32::from(self.leading) - u32::from(self.trailing))
+    }
+
+    /// The bits of `xor` that lie in the current window.
+    #[inline]
+    pub(super) fn shifted(&self, xor: u64) -> u64 {
+        xor >> self.trailing
+    }
+
+    /// Opens a window around `xor` (not 0) and writes both.
+    #[inline]
+    pub(super) fn put_new(&mut self, writer: &mut BitWriter<'_>, xor: u64) {
+        self.leading = (xor.leading_zeros() as u8).min(31);
+        self.trailing = xor.trailing_zeros() as u8;
+        let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
+        writer.put(u64::from(self.leading) << 6 | u64::from(width) & 0x3F, 11);
+        writer.put(xor >> self.trailing, width);
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, bits: &mut BitReader<'_>) -> Result<(), ChunkError> {
+        match bits.take_ones(2)? {
+            0 => Ok(()),
+            1 => self.take_reused(bits),
+            _ => self.take_new(bits),
+        }
+    }
+
+    #[inline]
+    pub(super) fn take_reused(&mut self, bits: &mut BitReader<'_>) -> Result<(), ChunkError> {
+        if self.leading == Self::NO_WINDOW {
+            return Err(ChunkError::Malformed("a window is used before it is opened"));
+        }
+        let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
+        self.value ^= bits.take(width)? << self.trailing;
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn take_new(&mut self, bits: &mut BitReader<'_>) -> Result<(), ChunkError> {
+        let header = bits.take(11)?;
+        let (leading, width) = ((header >> 6) as u32, (header & 0x3F) as u32);
+        let width = if width == 0 { 64 } else { width };
+        let trailing =
+            64u32.checked_sub(leading + width).ok_or(ChunkError::Malformed("a window is wider than a float"))?;
+        self.leading = leading as u8;
+        self.trailing = trailing as u8;
+        self.value ^= bits.take(width)? << trailing;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            (0i32..50).prop_map(f64::from),
+            Just(ferula_model::STALE_MARKER),
+            Just(-0.0),
+            Just(f64::INFINITY),
+            any::<u64>().prop_map(f64::from_bits),
+        ]
+    }
+
+    fn series() -> impl Strategy<Value = Vec<(i64, f64)>> {
+        let delta =
+            prop_oneof![4 => Just(15_000i64), 2 => 14_990i64..15_010, 1 => 1i64..100_000_000, 1 => 1i64..1 << 40];
+        (any::<i32>(), prop::collection::vec((delta, value()), 1..300)).prop_map(|(start, steps)| {
+            let mut time = i64::from(start);
+            let step = |(delta, value)| {
+                time += delta;
+                (time, value)
+            };
+            steps.into_iter().map(step).collect()
+        })
+    }
+
+    fn encoded(samples: &[(i64, f64)]) -> Vec<u8> {
+        let (mut bytes, mut appender) = (Vec::new(), XorAppender::default());
+        samples.iter().for_each(|&(time, value)| appender.append(&mut bytes, time, value));
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn samples_come_back_bit_for_bit(samples in series()) {
+            let mut columns = Columns::default();
+            decode(&encoded(&samples), TimeRange::ALL, &mut columns).unwrap();
+            prop_assert!(columns.times.iter().copied().eq(samples.iter().map(|s| s.0)));
+            prop_assert!(columns.values.iter().map(|v| v.to_bits()).eq(samples.iter().map(|s| s.1.to_bits())));
+        }
+
+        #[test]
+        fn an_appender_resumes_anywhere(samples in series(), cut in any::<prop::sample::Index>()) {
+            let cut = cut.index(samples.len()).max(1);
+            let mut bytes = encoded(&samples[..cut]);
+            bytes.extend_from_slice(&[0xAB, 0xCD]);
+            let mut appender = XorAppender::resume(&mut bytes).unwrap();
+            samples[cut..].iter().for_each(|&(time, value)| appender.append(&mut bytes, time, value));
+            prop_assert_eq!(bytes, encoded(&samples));
+        }
+
+        #[test]
+        fn hostile_bytes_are_an_error_or_samples(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut columns = Columns::default();
+            let _ = decode(&bytes, TimeRange::ALL, &mut columns);
+            prop_assert!(columns.times.is_sorted_by(|a, b| a < b));
+            prop_assert_eq!(columns.times.len(), columns.values.len());
+        }
+    }
+
+    #[test]
+    fn the_layout_is_prometheus_own() {
+        // Count 3; t0 = 1000 as zigzag d0 0f; 1.0; delta 15000 as 98 75; same value; then dod 0, same value.
+        let bytes = encoded(&[(1000, 1.0), (16_000, 1.0), (31_000, 1.0)]);
+        assert_eq!(bytes, [0, 3, 0xD0, 0x0F, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0, 0x98, 0x75, 0x00]);
+    }
+
+    #[test]
+    fn a_cut_chunk_says_so_and_keeps_what_came_before() {
+        let bytes = encoded(&[(0, 1.0), (1, 2.5), (2, 3.1)]);
+        let mut columns = Columns::default();
+        assert_eq!(decode(&bytes[..bytes.len() - 2], TimeRange::ALL, &mut columns), Err(ChunkError::Truncated));
+        assert_eq!(columns.values, [1.0, 2.5]);
+    }
+}
