@@ -1,1 +1,47 @@
 //! Exposition formats: metrics from bytes, bytes from metrics, and the registry.
+//!
+//! A target says what it measures in one of three formats. [`Parser`] pulls [`Event`]s out of the bytes without copying
+//! them; [`Registry`] holds the metrics of this program; [`encode`] writes either kind back to bytes.
+//!
+//! ```
+//! use ferula_exposition::{Event, Format, ParseOptions, Parser, Registry, encode};
+//!
+//! let registry = Registry::new();
+//! registry.counter_family("jobs_total", "Jobs done.", ["queue"])?.with(["mail"]).inc_by(3);
+//! let mut body = Vec::new();
+//! encode(&registry.gather(), Format::Text, &mut body);
+//!
+//! let mut parser = Parser::new(&body, Format::Text, &ParseOptions::default());
+//! let value = parser.find_map(|event| match event {
+//!     Ok(Event::Sample(sample)) if sample.key == br#"jobs_total{queue="mail"}"# => Some(sample.value),
+//!     _ => None,
+//! });
+//! assert_eq!(value, Some(3.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Map
+//!
+//! - Reading: [`Parser`] yields [`Event`]s; [`LabelBuffer`] decodes the labels of those that are new; [`ParseError`] says
+//!   where a body is wrong.
+//! - Writing: [`MetricFamily`] is what is written, [`encode`] writes it.
+//! - Measuring: [`registry`].
+
+#![forbid(unsafe_code)]
+
+mod encode;
+mod error;
+mod event;
+mod family;
+mod parser;
+pub mod registry;
+mod series;
+mod text;
+
+pub use encode::encode;
+pub use error::{ParseError, ParseErrorKind};
+pub use event::{Event, ExemplarEvent, HistogramEvent, SampleEvent};
+pub use family::{Bucket, HistogramValue, Metric, MetricFamily, MetricValue, SummaryValue};
+pub use parser::{Format, ParseLimits, ParseOptions, Parser};
+pub use registry::Registry;
+pub use series::LabelBuffer;

@@ -1,0 +1,201 @@
+//! One door to all formats.
+
+use ferula_model::{MetricType, Timestamp};
+
+use crate::error::{Fault, ParseError, ParseErrorKind};
+use crate::event::Event;
+use crate::text::TextParser;
+
+/// The formats that can be read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Prometheus text, 0.0.4 and 1.0.0: `text/plain`.
+    #[default]
+    Text,
+    /// OpenMetrics text, 0.0.1 and 1.0.0: `application/openmetrics-text`.
+    OpenMetrics,
+    /// Messages `io.prometheus.client.MetricFamily`, each after its length: `application/vnd.google.protobuf`.
+    Protobuf,
+}
+
+/// How a body is read.
+///
+/// ```
+/// use ferula_exposition::{Format, ParseOptions, Parser};
+///
+/// let no_newline_at_the_end = b"up 1";
+/// let lenient = ParseOptions::default();
+/// assert!(Parser::new(no_newline_at_the_end, Format::Text, &lenient).check().is_ok());
+/// let strict = ParseOptions { strict: true, ..lenient };
+/// assert!(Parser::new(no_newline_at_the_end, Format::Text, &strict).check().is_err());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ParseOptions {
+    /// Accept exactly what the specification of the format allows. Otherwise exactly what Prometheus 3.14 accepts, which is
+    /// what a scraper wants. Strict reading allocates.
+    pub strict: bool,
+    /// Yield start timestamps. In OpenMetrics this takes the `_created` samples of counters, histograms and summaries out
+    /// of the stream and hands them to the samples they belong to.
+    pub start_timestamps: bool,
+    /// Yield native histograms. Otherwise the native part of a histogram is ignored and the classic part expanded.
+    pub native_histograms: bool,
+    /// Yield the classic series of a histogram even where a native one is yielded.
+    pub keep_classic_histograms: bool,
+    /// Turn classic histograms into native ones with custom buckets.
+    pub convert_classic_histograms: bool,
+    /// Add `__type__` and `__unit__` to the labels of each sample.
+    pub type_and_unit_labels: bool,
+    /// What a body may take.
+    pub limits: ParseLimits,
+}
+
+/// What a body may take. Beyond it, the body is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseLimits {
+    /// Bytes of a body; by default, and at most, 4 GiB - 1.
+    pub body_bytes: usize,
+    /// Bytes of a line, or of a message in protobuf; 64 MiB by default.
+    pub line_bytes: usize,
+    /// Labels of a series; 65,536 by default.
+    pub labels: usize,
+}
+
+impl Default for ParseLimits {
+    fn default() -> Self {
+        Self { body_bytes: u32::MAX as usize, line_bytes: 64 << 20, labels: 1 << 16 }
+    }
+}
+
+/// Reads a body, one [`Event`] at a time. After an error there is nothing more.
+///
+/// ```
+/// use ferula_exposition::{Event, Format, ParseOptions, Parser};
+///
+/// let body = b"# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} 1027 1395066363000\n";
+/// let mut parser = Parser::new(body, Format::Text, &ParseOptions::default());
+/// while let Some(event) = parser.next() {
+///     if let Event::Sample(sample) = event.unwrap() {
+///         assert_eq!(sample.key, b"http_requests_total{code=\"200\"}");
+///         assert_eq!(sample.value, 1027.0);
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Parser<'a> {
+    body: &'a [u8],
+    reader: Reader<'a>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Reader<'a> {
+    Text(TextParser<'a>),
+}
+
+#[derive(Debug)]
+enum State {
+    Reading,
+    Refused(Fault),
+    Done,
+}
+
+impl<'a> Parser<'a> {
+    /// A parser of `body`.
+    pub fn new(body: &'a [u8], format: Format, options: &ParseOptions) -> Self {
+        let limit = options.limits.body_bytes.min(u32::MAX as usize);
+        let state = if body.len() > limit {
+            State::Refused(Fault::new(0, ParseErrorKind::BodyLimit { bytes: body.len(), limit }))
+        } else {
+            State::Reading
+        };
+        let reader = match format {
+            Format::Text | Format::OpenMetrics | Format::Protobuf => Reader::Text(TextParser::new(body, options)),
+        };
+        Self { body, reader, state }
+    }
+
+    /// The next event, or why the body is refused; `None` at the end.
+    #[allow(clippy::should_implement_trait, reason = "events borrow from the parser, which an iterator cannot say")]
+    pub fn next(&mut self) -> Option<Result<Event<'_>, ParseError>> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Reading => {}
+            State::Refused(fault) => return Some(Err(ParseError::in_text(self.body, fault))),
+            State::Done => return None,
+        }
+        let next = match &mut self.reader {
+            Reader::Text(reader) => reader.next(),
+        };
+        match next {
+            Ok(None) => None,
+            Ok(Some(event)) => {
+                self.state = State::Reading;
+                Some(Ok(event))
+            }
+            Err(fault) => Some(Err(ParseError::in_text(self.body, fault))),
+        }
+    }
+
+    /// Takes the next sample if its raw key is exactly `key`, which an earlier [`next`](Self::next) returned, on this body
+    /// or another one. The key is compared and not parsed again: for a scraper that remembers the order of a target's
+    /// series this is the way past 1 GB/s. `None` leaves everything as it was, and says nothing but "ask `next`".
+    ///
+    /// Only the text format has this path; in strict mode, in the other formats, and while the options ask for work beyond
+    /// reading, it always answers `None`.
+    #[inline]
+    pub fn next_known(&mut self, key: &[u8]) -> Option<(f64, Option<Timestamp>)> {
+        match &mut self.reader {
+            Reader::Text(reader) if matches!(self.state, State::Reading) => reader.next_known(key),
+            _ => None,
+        }
+    }
+
+    /// Skips over `expected` if the body goes on with exactly these bytes: comment and metadata lines that an earlier body
+    /// had at the same place, newlines included, and that were looked at then. `metric_type` is what
+    /// [`metric_type`](Self::metric_type) was after them. False leaves everything as it was.
+    #[inline]
+    pub fn skip_known(&mut self, expected: &[u8], metric_type: MetricType) -> bool {
+        match &mut self.reader {
+            Reader::Text(reader) if matches!(self.state, State::Reading) => reader.skip_known(expected, metric_type),
+            _ => false,
+        }
+    }
+
+    /// The type that the last TYPE line named.
+    pub fn metric_type(&self) -> MetricType {
+        match &self.reader {
+            Reader::Text(reader) => reader.metric_type(),
+        }
+    }
+
+    /// Up to which byte of the body everything has been yielded or skipped. What lies between two positions is what was
+    /// read between them, for [`skip_known`](Self::skip_known).
+    pub fn position(&self) -> usize {
+        match &self.reader {
+            Reader::Text(reader) => reader.position(),
+        }
+    }
+
+    /// Calls `find` on each event until it answers something. A convenience for tests and tools; events cannot leave an
+    /// iterator, because they borrow from the parser.
+    pub fn find_map<T>(&mut self, mut find: impl FnMut(Result<Event<'_>, ParseError>) -> Option<T>) -> Option<T> {
+        while let Some(event) = self.next() {
+            if let Some(found) = find(event) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Reads to the end.
+    ///
+    /// # Errors
+    ///
+    /// Why the body is refused.
+    pub fn check(mut self) -> Result<(), ParseError> {
+        while let Some(event) = self.next() {
+            event?;
+        }
+        Ok(())
+    }
+}

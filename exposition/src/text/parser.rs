@@ -1,0 +1,330 @@
+//! Reads the Prometheus text format.
+//!
+//! One pass, a byte table and no lookahead: a line is `# HELP`, `# TYPE`, another comment, blank, or a sample. The lenient
+//! reading accepts exactly what Prometheus 3.14 accepts, oddities included: missing commas between labels, newlines inside
+//! quotes, a value that follows a name without a blank, an end of input at a NUL byte that begins a token. The strict
+//! reading adds `strict`.
+
+use std::borrow::Cow;
+
+use ferula_model::{MetricType, Timestamp};
+
+use super::scan::{self, LabelRules};
+use super::strict::Families;
+use crate::error::{Fault, ParseErrorKind};
+use crate::event::{Event, SampleEvent};
+use crate::parser::ParseOptions;
+use crate::series::{Body, LabelSpan, Piece, RawSeries, SeriesText, float_label, unescape_into};
+
+/// A parser of the text format.
+#[derive(Debug)]
+pub(crate) struct TextParser<'a> {
+    body: Body<'a>,
+    at: usize,
+    options: ParseOptions,
+    spans: Vec<LabelSpan>,
+    /// What the last TYPE line said. Prometheus applies it to every sample that follows, whatever its name.
+    metric_type: MetricType,
+    strict: Option<Families>,
+}
+
+/// A sample whose labels are in the parser's spans.
+#[derive(Clone, Copy)]
+struct SampleLine {
+    start: usize,
+    key_end: usize,
+    metric: Piece,
+    value: f64,
+    timestamp: Option<Timestamp>,
+}
+
+impl<'a> TextParser<'a> {
+    pub(crate) fn new(body: &'a [u8], options: &ParseOptions) -> Self {
+        Self {
+            body: Body::new(body),
+            at: 0,
+            options: options.clone(),
+            spans: Vec::with_capacity(16),
+            metric_type: MetricType::Unknown,
+            strict: options.strict.then(Families::default),
+        }
+    }
+
+    /// The next event; `Ok(None)` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
+        let bytes = self.body.bytes;
+        loop {
+            self.at = scan::skip_blanks(bytes, self.at);
+            match bytes.get(self.at) {
+                None => return self.end().map(|()| None),
+                Some(0) if self.strict.is_none() => {
+                    self.at = bytes.len();
+                    return Ok(None);
+                }
+                Some(b'\n') => self.at += 1,
+                Some(b'#') => return self.comment().map(Some),
+                Some(_) => {
+                    let line = self.sample()?;
+                    if let Some(strict) = &mut self.strict {
+                        let raw = RawSeries::new(self.body, line.start..line.key_end, Some(line.metric), &self.spans);
+                        strict.sample(line.start, &raw, line.value)?;
+                    }
+                    return Ok(Some(self.sample_event(line)));
+                }
+            }
+        }
+    }
+
+    /// Takes the next line if it is a sample of exactly this raw key, which an earlier call returned: the bytes of the key
+    /// are compared and not looked at again.
+    #[inline]
+    pub(crate) fn next_known(&mut self, key: &[u8]) -> Option<(f64, Option<Timestamp>)> {
+        let bytes = self.body.bytes;
+        let key_end = self.at.checked_add(key.len())?;
+        if self.strict.is_some() || key.is_empty() || bytes.get(self.at..key_end)? != key {
+            return None;
+        }
+        // What follows must be a single blank and then a value: anything else might still belong to the key.
+        if bytes.get(key_end) != Some(&b' ') || matches!(bytes.get(key_end + 1), Some(b' ' | b'\t' | b'{')) {
+            return None;
+        }
+        let start = key_end + 1;
+        let end = scan::value_end(bytes, start);
+        let value = scan::float(bytes, start, end, "value").ok()?;
+        let (timestamp, next) = match bytes.get(end) {
+            Some(b'\n') => (None, end + 1),
+            _ => self.timestamp(end).ok()?,
+        };
+        self.at = next;
+        Some((value, timestamp))
+    }
+
+    /// Skips comments and blank lines that are byte for byte `expected`, and after which the type was `metric_type`.
+    #[inline]
+    pub(crate) fn skip_known(&mut self, expected: &[u8], metric_type: MetricType) -> bool {
+        let Some(end) = self.at.checked_add(expected.len()) else { return false };
+        let same = self.strict.is_none() && self.body.bytes.get(self.at..end) == Some(expected);
+        if same {
+            self.at = end;
+            self.metric_type = metric_type;
+        }
+        same
+    }
+
+    pub(crate) fn metric_type(&self) -> MetricType {
+        self.metric_type
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        match &mut self.strict {
+            Some(strict) => strict.end(self.body.bytes),
+            None => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self) -> Result<SampleLine, Fault> {
+        let bytes = self.body.bytes;
+        let start = self.at;
+        self.spans.clear();
+        let mut metric = None;
+        let mut at = start;
+        if let Some(end) = scan::metric_name(bytes, start) {
+            metric = Some(Piece::new(start, end, false));
+            at = end;
+        } else if bytes.get(start) != Some(&b'{') {
+            return Err(Fault::expected(bytes, start, "a metric name, a comment or an opening brace"));
+        }
+        let mut key_end = at;
+        at = scan::skip_blanks(bytes, at);
+        if bytes.get(at) == Some(&b'{') {
+            let rules =
+                LabelRules { limit: self.options.limits.labels, exemplar: false, strict: self.strict.is_some() };
+            key_end = scan::labels::<true>(self.body, at + 1, rules, &mut metric, &mut self.spans)?;
+            at = scan::skip_blanks(bytes, key_end);
+        }
+        let metric = metric.ok_or_else(|| Fault::new(start, ParseErrorKind::NoMetricName))?;
+        let end = scan::value_end(bytes, at);
+        if end == at {
+            return Err(Fault::expected(bytes, at, "a value"));
+        }
+        if self.strict.is_some() && at == key_end && bytes.get(at.wrapping_sub(1)) != Some(&b'}') {
+            return Err(Fault::expected(bytes, at, "a blank before the value"));
+        }
+        let value = scan::float(bytes, at, end, "value")?;
+        let (timestamp, next) = match bytes.get(end) {
+            Some(b'\n') => (None, end + 1),
+            _ => self.timestamp(end)?,
+        };
+        self.limit_line(start, next)?;
+        self.at = next;
+        Ok(SampleLine { start, key_end, metric, value, timestamp })
+    }
+
+    /// The optional timestamp behind a value, and where the next line begins.
+    fn timestamp(&self, at: usize) -> Result<(Option<Timestamp>, usize), Fault> {
+        let bytes = self.body.bytes;
+        let at = scan::skip_blanks(bytes, at);
+        let signed = self.strict.is_some() && bytes.get(at) == Some(&b'-');
+        let digits_at = at + usize::from(signed);
+        let rest = bytes.get(digits_at..).unwrap_or_default();
+        let digits = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+        let after = scan::skip_blanks(bytes, digits_at + digits);
+        let next = match bytes.get(after) {
+            Some(b'\n') => after + 1,
+            None => after,
+            _ if digits == 0 => return Err(Fault::expected(bytes, at, "a timestamp or the end of the line")),
+            _ => return Err(Fault::expected(bytes, after, "the end of the line")),
+        };
+        if digits == 0 && !signed {
+            return Ok((None, next));
+        }
+        let token = self.body.str(at..digits_at + digits).unwrap_or_default();
+        let millis: i64 = token.parse().map_err(|_| {
+            let source = ferula_model::number::NumberError::Range;
+            Fault::new(at, ParseErrorKind::Number { what: "timestamp", text: token.to_owned(), source })
+        })?;
+        Ok((Some(Timestamp(millis)), next))
+    }
+
+    #[inline]
+    fn sample_event(&self, line: SampleLine) -> Event<'_> {
+        let mut raw = RawSeries::new(self.body, line.start..line.key_end, Some(line.metric), &self.spans);
+        raw.float_label = float_label(self.metric_type);
+        if self.options.type_and_unit_labels {
+            raw.typed = Some((self.metric_type, ""));
+        }
+        Event::Sample(SampleEvent {
+            key: self.body.slice(line.start..line.key_end),
+            value: line.value,
+            timestamp: line.timestamp,
+            start: None,
+            exemplar: None,
+            series: SeriesText::Raw(raw),
+        })
+    }
+
+    fn comment(&mut self) -> Result<Event<'_>, Fault> {
+        let bytes = self.body.bytes;
+        let start = self.at;
+        let rest = bytes.get(start..).unwrap_or_default();
+        let end = start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let word_at = scan::skip_blanks(bytes, start + 1);
+        let word = if word_at == start + 1 { None } else { bytes.get(word_at..word_at + 4) };
+        let blank = matches!(bytes.get(word_at + 4), Some(b' ' | b'\t'));
+        match word {
+            Some(b"HELP") if blank => self.metadata(word_at + 4, Keyword::Help),
+            Some(b"TYPE") if blank => self.metadata(word_at + 4, Keyword::Type),
+            _ => {
+                self.limit_line(start, end)?;
+                self.at = (end + 1).min(bytes.len());
+                Ok(Event::Comment(self.body.slice(start..end)))
+            }
+        }
+    }
+
+    /// Reads family and text of a metadata line, from behind its keyword on.
+    fn metadata(&mut self, at: usize, keyword: Keyword) -> Result<Event<'_>, Fault> {
+        let bytes = self.body.bytes;
+        let line_start = self.at;
+        let name_at = scan::skip_blanks(bytes, at);
+        let (family, name_end) = match bytes.get(name_at) {
+            Some(b'"') => {
+                let piece = scan::quoted::<true>(bytes, name_at + 1)?;
+                (piece, piece.end as usize + 1)
+            }
+            _ => match scan::metric_name(bytes, name_at) {
+                Some(end) => (Piece::new(name_at, end, false), end),
+                None => return Err(Fault::expected(bytes, name_at, "a metric name")),
+            },
+        };
+        scan::check_utf8(self.body, family, "metric name")?;
+        let rest = bytes.get(name_end..).unwrap_or_default();
+        let end = name_end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let text_at = (name_end + 1).min(end);
+        self.limit_line(line_start, end)?;
+        self.at = (end + 1).min(bytes.len());
+        let family = self.resolved(family);
+        let event = match keyword {
+            Keyword::Help => {
+                let fault = || Fault::new(text_at, ParseErrorKind::Utf8 { what: "help text" });
+                let text = self.body.str(text_at..end).ok_or_else(fault)?;
+                Event::Help { family, text: unescape_help(text) }
+            }
+            Keyword::Type => {
+                let word = self.body.slice(text_at..end);
+                let word = if self.strict.is_some() { word.trim_ascii() } else { word };
+                self.metric_type = metric_type(word).ok_or_else(|| {
+                    let word = String::from_utf8_lossy(word).into_owned();
+                    Fault::new(text_at, ParseErrorKind::MetricType(word))
+                })?;
+                Event::Type { family, metric_type: self.metric_type }
+            }
+        };
+        if let Some(strict) = &mut self.strict {
+            strict.metadata(line_start, &event)?;
+        }
+        Ok(event)
+    }
+
+    fn resolved(&self, piece: Piece) -> Cow<'a, str> {
+        let text = self.body.str(piece.range()).unwrap_or_default();
+        if !piece.escaped {
+            return Cow::Borrowed(text);
+        }
+        let mut resolved = String::with_capacity(text.len());
+        unescape_into(&mut resolved, text);
+        Cow::Owned(resolved)
+    }
+
+    #[inline]
+    fn limit_line(&self, start: usize, end: usize) -> Result<(), Fault> {
+        let limit = self.options.limits.line_bytes;
+        if end - start > limit {
+            return Err(Fault::new(start, ParseErrorKind::LineLimit { limit }));
+        }
+        Ok(())
+    }
+}
+
+enum Keyword {
+    Help,
+    Type,
+}
+
+fn metric_type(word: &[u8]) -> Option<MetricType> {
+    Some(match word {
+        b"counter" => MetricType::Counter,
+        b"gauge" => MetricType::Gauge,
+        b"histogram" => MetricType::Histogram,
+        b"summary" => MetricType::Summary,
+        b"untyped" => MetricType::Unknown,
+        _ => return None,
+    })
+}
+
+/// Resolves `\\` and `\n`; any other backslash, and `\"` with it, stays.
+fn unescape_help(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (plain, escaped) = rest.split_at(at);
+        out.push_str(plain);
+        let (resolved, used) = match escaped.as_bytes().get(1) {
+            Some(b'n') => ("\n", 2),
+            Some(b'\\') => ("\\", 2),
+            _ => ("\\", 1),
+        };
+        out.push_str(resolved);
+        rest = escaped.get(used..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}

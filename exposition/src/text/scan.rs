@@ -1,0 +1,227 @@
+//! The tokens that both text formats share: names, quoted texts, label lists and values.
+//!
+//! `LAX` is the Prometheus text format, where blanks may stand between tokens, commas between labels may be missing and a
+//! quoted text may run over lines; without it, it is OpenMetrics.
+
+use ferula_model::number::parse_exposition_float;
+
+use crate::error::{Fault, ParseErrorKind};
+use crate::series::{Body, LabelSpan, Piece};
+
+const NAME_START: u8 = 1;
+const NAME: u8 = 2;
+const LABEL_START: u8 = 4;
+const LABEL: u8 = 8;
+/// Ends a run of plain bytes inside quotes.
+const QUOTED_END: u8 = 16;
+/// Ends a value.
+const VALUE_END: u8 = 32;
+
+/// What each byte may be.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let letter = b.is_ascii_alphabetic() || b == b'_';
+        if letter {
+            table[byte] |= NAME_START | NAME | LABEL_START | LABEL;
+        }
+        if b == b':' {
+            table[byte] |= NAME_START | NAME;
+        }
+        if b.is_ascii_digit() {
+            table[byte] |= NAME | LABEL;
+        }
+        if matches!(b, b'"' | b'\\' | b'\n') {
+            table[byte] |= QUOTED_END;
+        }
+        if matches!(b, b' ' | b'\t' | b'\n' | b'{') {
+            table[byte] |= VALUE_END;
+        }
+        byte += 1;
+    }
+    table
+}
+
+#[inline(always)]
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
+}
+
+/// How many bytes from `at` on belong to a class.
+#[inline(always)]
+fn run(bytes: &[u8], at: usize, class: u8) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.iter().position(|b| !is(*b, class)).unwrap_or(rest.len())
+}
+
+/// The first position from `at` on that is neither blank nor tab.
+#[inline(always)]
+pub(crate) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of a metric name that begins at `at`, if one does.
+#[inline(always)]
+pub(crate) fn metric_name(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at) {
+        Some(b) if is(*b, NAME_START) => Some(at + 1 + run(bytes, at + 1, NAME)),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn label_name(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at) {
+        Some(b) if is(*b, LABEL_START) => Some(at + 1 + run(bytes, at + 1, LABEL)),
+        _ => None,
+    }
+}
+
+/// The content of a quoted text whose opening quote stands before `at`. A backslash takes the next byte with it, unless
+/// that is a newline. Without `LAX`, the text ends on its line.
+#[inline(always)]
+pub(crate) fn quoted<const LAX: bool>(bytes: &[u8], start: usize) -> Result<Piece, Fault> {
+    let mut at = start;
+    let mut escaped = false;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += rest.iter().position(|b| is(*b, QUOTED_END)).unwrap_or(rest.len());
+        match bytes.get(at) {
+            Some(b'"') => return Ok(Piece::new(start, at, escaped)),
+            Some(b'\\') if !matches!(bytes.get(at + 1), None | Some(b'\n')) => {
+                escaped = true;
+                at += 2;
+            }
+            Some(b'\n') if LAX => at += 1,
+            _ => return Err(Fault::expected(bytes, at, "a closing quote")),
+        }
+    }
+}
+
+/// What a label list may be.
+#[derive(Clone, Copy)]
+pub(crate) struct LabelRules {
+    /// Most labels.
+    pub(crate) limit: usize,
+    /// It belongs to an exemplar, so it holds no metric name.
+    pub(crate) exemplar: bool,
+    /// Exactly what the specification allows.
+    pub(crate) strict: bool,
+}
+
+/// Reads labels up to and including the closing brace, from the byte after the opening one. A quoted text without a value
+/// is the metric name.
+#[inline(always)]
+pub(crate) fn labels<const LAX: bool>(
+    body: Body<'_>,
+    mut at: usize,
+    rules: LabelRules,
+    metric: &mut Option<Piece>,
+    spans: &mut Vec<LabelSpan>,
+) -> Result<usize, Fault> {
+    let bytes = body.bytes;
+    // What stood before: nothing, a pair, or a comma after a pair.
+    let mut after_comma = false;
+    loop {
+        if LAX {
+            at = skip_blanks(bytes, at);
+        }
+        let (name, was_quoted) = match bytes.get(at) {
+            Some(b'}') if after_comma && rules.strict && !LAX => {
+                return Err(Fault::expected(bytes, at, "a label name after the comma"));
+            }
+            Some(b'}') => return Ok(at + 1),
+            Some(b'"') => {
+                let piece = quoted::<LAX>(bytes, at + 1)?;
+                check_utf8(body, piece, "label name")?;
+                at = piece.end as usize + 1;
+                (piece, true)
+            }
+            _ => match label_name(bytes, at) {
+                Some(end) => {
+                    let piece = Piece::new(at, end, false);
+                    at = end;
+                    (piece, false)
+                }
+                None => return Err(Fault::expected(bytes, at, "a label name or a closing brace")),
+            },
+        };
+        if LAX {
+            at = skip_blanks(bytes, at);
+        }
+        match bytes.get(at) {
+            Some(b'=') => at += 1,
+            Some(end @ (b',' | b'}')) if was_quoted && !rules.exemplar => {
+                if metric.is_some() {
+                    return Err(Fault::new(name.start as usize, ParseErrorKind::SecondMetricName));
+                }
+                *metric = Some(name);
+                at += 1;
+                if *end == b'}' {
+                    return Ok(at);
+                }
+                after_comma = true;
+                continue;
+            }
+            _ => return Err(Fault::expected(bytes, at, "an equals sign")),
+        }
+        if LAX {
+            at = skip_blanks(bytes, at);
+        }
+        if bytes.get(at) != Some(&b'"') {
+            return Err(Fault::expected(bytes, at, "a quoted label value"));
+        }
+        let value = quoted::<LAX>(bytes, at + 1)?;
+        check_utf8(body, value, "label value")?;
+        if spans.len() >= rules.limit {
+            return Err(Fault::new(at, ParseErrorKind::LabelLimit { limit: rules.limit }));
+        }
+        spans.push(LabelSpan { name, value });
+        at = value.end as usize + 1;
+        if LAX {
+            at = skip_blanks(bytes, at);
+        }
+        after_comma = bytes.get(at) == Some(&b',');
+        if after_comma {
+            at += 1;
+        } else if (rules.strict || !LAX) && bytes.get(at) != Some(&b'}') {
+            return Err(Fault::expected(bytes, at, "a comma or a closing brace"));
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn check_utf8(body: Body<'_>, piece: Piece, what: &'static str) -> Result<(), Fault> {
+    if body.is_text() || body.str(piece.range()).is_some() {
+        return Ok(());
+    }
+    Err(Fault::new(piece.start as usize, ParseErrorKind::Utf8 { what }))
+}
+
+/// The end of a value token of the text format that begins at `at`.
+#[inline(always)]
+pub(crate) fn value_end(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| is(*b, VALUE_END)).unwrap_or(rest.len())
+}
+
+/// Reads a float; every NaN becomes the normal one.
+#[inline(always)]
+pub(crate) fn float(bytes: &[u8], start: usize, end: usize, what: &'static str) -> Result<f64, Fault> {
+    let token = bytes.get(start..end).unwrap_or_default();
+    match parse_exposition_float(token) {
+        Ok(value) if value.is_nan() => Ok(ferula_model::NORMAL_NAN),
+        Ok(value) => Ok(value),
+        Err(source) => {
+            let text = String::from_utf8_lossy(token).into_owned();
+            Err(Fault::new(start, ParseErrorKind::Number { what, text, source }))
+        }
+    }
+}
