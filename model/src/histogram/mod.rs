@@ -6,7 +6,32 @@
 //! Buckets are sparse: a [`Span`] says how many neighbouring buckets follow after how large a gap, the counts stand one
 //! behind the other. Schemas -4 to 8 are exponential with base `2^(2^-schema)`; schema -53 has custom bounds.
 //!
+//! - layout: where is a bucket? - bucket: with which bounds? - text: how is it written?
+//! - validate: may it be stored? - convert: with float counts, at a coarser resolution? - compact: with fewer buckets?
+//! - arithmetic: what is the sum, the difference, the mean? - equality, reset: what of two histograms?
+//! - quantile, statistics, trim: what do the buckets say about the observations?
+//!
 //! Source: native histogram model of Prometheus 3.14.
+
+mod arithmetic;
+mod bucket;
+mod compact;
+mod convert;
+mod equality;
+mod layout;
+mod quantile;
+mod reset;
+mod statistics;
+mod text;
+mod trim;
+mod validate;
+
+pub use arithmetic::{Combined, HistogramMean, HistogramSum, IncompatibleSchemas};
+pub use bucket::Bucket;
+pub use convert::ResolutionError;
+pub use layout::{EXPONENTIAL_SCHEMAS, RESERVED_SCHEMAS, is_exponential, upper_bound};
+pub use quantile::{Estimate, NanEffect};
+pub use validate::{BucketSide, HistogramError};
 
 use std::sync::Arc;
 
@@ -165,3 +190,6 @@ impl From<FloatHistogram> for Histogram {
         Histogram::Float(Arc::new(histogram))
     }
 }
+
+#[cfg(test)]
+mod tests;

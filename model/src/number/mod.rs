@@ -17,9 +17,11 @@
 //!
 //! Source: `strconv` and `fmt` of Go 1.25; which form is used where: Prometheus 3.14.
 
+mod compare;
 mod decimal;
 mod format;
 mod parse;
 
+pub use compare::nearly_equal;
 pub use format::{FloatForm, PrecisionForm, format_float, push_float, write_float, write_float_precise};
 pub use parse::{NumberError, parse_exposition_float, parse_float, parse_int, parse_promql_number};
