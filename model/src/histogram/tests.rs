@@ -268,6 +268,39 @@ fn large_means_do_not_overflow() {
 }
 
 #[test]
+fn a_zero_bucket_that_cuts_a_populated_one_swallows_it() {
+    let mut narrow = parse("{{schema:0 count:10 z_bucket:1 z_bucket_w:0.5 buckets:[2 3 4]}}");
+    let wide = parse("{{schema:0 count:6 z_bucket:1 z_bucket_w:1.5 offset:2 buckets:[5]}}");
+    narrow.add(&wide).unwrap();
+    // 1.5 lies in (1,2], which is populated on the left: the zero bucket reaches to 2. (0.5,1] is inside it too.
+    assert_eq!(narrow.zero_threshold, 2.0);
+    assert_eq!(narrow.test_expression(), "{{count:16 z_bucket:7 z_bucket_w:2 offset:2 buckets:[9]}}");
+}
+
+#[test]
+fn compacting_keeps_gaps_up_to_the_limit() {
+    let compact = |empty_max| {
+        let mut histogram = parse("{{buckets:[0 1 0 0 2 0 0 0 3 0]}}");
+        histogram.compact(empty_max);
+        let spans: Vec<_> = histogram.positive_spans.iter().map(|span| (span.offset, span.length)).collect();
+        (spans, histogram.positive_buckets)
+    };
+    assert_eq!(compact(0), (vec![(1, 1), (2, 1), (3, 1)], vec![1.0, 2.0, 3.0]));
+    assert_eq!(compact(2), (vec![(1, 4), (3, 1)], vec![1.0, 0.0, 0.0, 2.0, 3.0]));
+    assert_eq!(compact(3), (vec![(1, 8)], vec![1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0]));
+}
+
+#[test]
+fn subtraction_has_the_other_sign_on_every_path() {
+    let mut same = parse("{{count:3 sum:6 z_bucket:1 buckets:[2 3]}}");
+    same.sub(&parse("{{count:2 sum:2 z_bucket:1 buckets:[1 1]}}")).unwrap();
+    assert_eq!(same.test_expression(), "{{count:1 sum:4 buckets:[1 2]}}");
+    let mut other = parse("{{count:3 sum:6 buckets:[2 3]}}");
+    other.sub(&parse("{{count:2 sum:2 offset:1 buckets:[1 1]}}")).unwrap();
+    assert_eq!(other.test_expression(), "{{count:1 sum:4 buckets:[2 2 -1]}}");
+}
+
+#[test]
 fn hints_combine_and_collide() {
     use CounterResetHint::*;
     let of = |counter_reset| FloatHistogram { counter_reset, ..FloatHistogram::default() };
