@@ -14,9 +14,10 @@ use super::span::{LineColumn, Span};
 /// ```
 /// use ferula_promql::syntax::{parse, Features};
 ///
-/// let error = parse("sum(up", &Features::default()).unwrap_err();
-/// assert_eq!(error.to_string(), "1:4: parse error: unclosed left parenthesis");
-/// assert_eq!(error.drawn(), "1:4: parse error: unclosed left parenthesis\n  sum(up\n     ^^^");
+/// let error = parse("sum(rate(up))", &Features::default()).unwrap_err();
+/// let message = r#"expected type range vector in call to function "rate", got instant vector"#;
+/// assert_eq!(error.to_string(), format!("1:10: parse error: {message}"));
+/// assert_eq!(error.drawn(), format!("1:10: parse error: {message}\n  sum(rate(up))\n           ^^"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", self.headline())]

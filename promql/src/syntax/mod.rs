@@ -7,24 +7,81 @@
 //! ```
 //!
 //! Read [`ast`] first: it says what there is. [`span`] and [`error`] say where things stand and what is wrong with them.
-//! [`Features`] are the experimental parts, [`duration`] computes lengths that are written as expressions.
+//! [`Dialect`] says which experimental parts and which functions of the host there are, [`duration`] computes lengths that are written as expressions.
 
 pub mod ast;
+mod dialect;
 pub mod duration;
 pub mod error;
-mod features;
+mod json;
+mod lexer;
+mod number;
+mod parser;
+mod pretty;
+mod print;
 pub mod span;
+mod string;
+mod token;
 
 pub use ast::{Expr, ValueType};
+pub use dialect::{Dialect, Features};
 pub use error::{ParseError, ParseErrorKind};
-pub use features::Features;
 pub use span::{LineColumn, Span};
+
+use ast::VectorSelector;
+use ferula_model::Matcher;
 
 /// Reads a query and checks its types.
 ///
 /// # Errors
 ///
 /// The first mistake, with its place, in the words of Prometheus 3.14.
-pub fn parse(query: &str, _features: &Features) -> Result<Expr, ParseError> {
-    Err(ParseError::new(ParseErrorKind::Limit, None, "the parser has not landed yet", query))
+///
+/// ```
+/// use ferula_promql::syntax::{parse, Features, ValueType};
+///
+/// let expr = parse("sum by (job) (rate(requests_total[5m]))", &Features::default())?;
+/// assert_eq!(expr.value_type(), ValueType::Vector);
+/// assert_eq!(expr.to_string(), "sum by (job) (rate(requests_total[5m]))");
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
+pub fn parse(query: &str, features: &Features) -> Result<Expr, ParseError> {
+    parse_with(query, &Dialect { features: *features, functions: Vec::new() })
+}
+
+/// [`parse`] with functions of the host.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_with(query: &str, dialect: &Dialect) -> Result<Expr, ParseError> {
+    let expr = parser::parse_query(query, dialect)?;
+    check(&expr, query)?;
+    Ok(expr)
+}
+
+/// Reads a selector without modifiers, such as `match[]` takes: its matchers, the one for the name last.
+///
+/// # Errors
+///
+/// As [`parse`]; and selectors that could match every series are refused.
+///
+/// ```
+/// let matchers = ferula_promql::syntax::parse_selector(r#"up{job=~"a|b"}"#).unwrap();
+/// assert_eq!(matchers[1].to_string(), r#"__name__="up""#);
+/// ```
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    let expr = parser::parse_selector(text, &Dialect::default())?;
+    check(&expr, text)?;
+    match expr {
+        Expr::Selector(VectorSelector { matchers, .. }) => Ok(matchers),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn check(expr: &Expr, query: &str) -> Result<(), ParseError> {
+    match crate::check::verify(expr) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ParseError::new(error.kind, error.span, error.message, query)),
+    }
 }

@@ -1,4 +1,17 @@
-//! Which experimental parts of the language may a query use?
+//! Which experimental parts of the language, and which functions of the host, may a query use?
+
+use std::sync::Arc;
+
+use crate::functions::HostSignature;
+
+/// The language as one engine speaks it.
+#[derive(Clone, Debug, Default)]
+pub struct Dialect {
+    /// The experimental parts.
+    pub features: Features,
+    /// Functions of the host. One that has the name of a function of the language is never called.
+    pub functions: Vec<Arc<HostSignature>>,
+}
 
 /// Switches for the experimental parts of the language, all off by default, as in Prometheus 3.14. Fields follow the
 /// names of upstream's `--enable-feature`.
@@ -8,7 +21,8 @@
 ///
 /// assert!(parse("limitk(3, up)", &Features::default()).is_err());
 /// assert!(parse("limitk(3, up)", &Features::all()).is_ok());
-/// assert!(Features::default().enable("promql-experimental-functions"));
+/// let mut features = Features::default();
+/// assert!(features.enable("promql-experimental-functions"));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Features {
