@@ -13,7 +13,9 @@
 //! - Bytes on disk are never trusted: what is wrong with them is a [`BlockError`] with file and offset.
 
 mod error;
+pub mod index;
 pub mod meta;
+mod output;
 pub mod tombstones;
 pub(crate) mod wire;
 
