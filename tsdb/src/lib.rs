@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod chunk;
+mod columns;
 pub mod compact;
 pub mod fs;
 pub mod postings;

@@ -4,7 +4,11 @@
 //! are), `chunks/000001`... (the samples) and `tombstones` (what was deleted since). The files are Prometheus' own, byte for
 //! byte (3.14, `tsdb/docs/format`).
 //!
-//! Read in this order: [`meta`], [`tombstones`], [`index`].
+//! ```text
+//!  series, by labels --BlockWriter--> a folder --Block--> series by matchers, columns by time
+//! ```
+//!
+//! Read in this order: [`meta`], [`tombstones`], [`index`], `segment` (chunk files), `writer`, `reader`, `select`.
 //!
 //! # Invariants
 //!
@@ -16,9 +20,21 @@ mod error;
 pub mod index;
 pub mod meta;
 mod output;
+mod reader;
+mod segment;
+mod select;
 pub mod tombstones;
 pub(crate) mod wire;
+mod writer;
 
 pub use error::BlockError;
 pub use meta::{BlockMeta, BlockParent, BlockStats, Compaction};
+pub use reader::Block;
+pub use segment::{ChunkBytes, SEGMENT_BYTES_MAX};
 pub use tombstones::{Interval, Intervals, Tombstones};
+pub use writer::{BlockOptions, BlockWriter, NewChunk, new_ulid};
+
+/// What the name of a folder ends in while its block is written; removed at the next start.
+pub const TMP_CREATION: &str = ".tmp-for-creation";
+/// What the name of a folder ends in while its block is removed; removed at the next start.
+pub const TMP_DELETION: &str = ".tmp-for-deletion";

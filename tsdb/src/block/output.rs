@@ -88,10 +88,6 @@ impl Spill {
         Self { fs, path, memory: Vec::new(), memory_max, file: None }
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.file.as_ref().map_or(self.memory.len() as u64, Output::position)
-    }
-
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), FsError> {
         if let Some(file) = &mut self.file {
             return file.write(bytes);

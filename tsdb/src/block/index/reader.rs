@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::format::{HEADER_BYTES, MAGIC, SERIES_ALIGNMENT, SeriesEntry, TABLE_ENTRY_KEYS, Toc};
+use super::format::{ChunkRef, HEADER_BYTES, MAGIC, SERIES_ALIGNMENT, SeriesEntry, TABLE_ENTRY_KEYS, Toc};
 use super::symbols::Symbols;
 use crate::block::BlockError;
 use crate::block::wire::{Cursor, Malformed};
@@ -120,6 +120,15 @@ impl IndexReader {
         self.symbols.iter(&self.map).map(|symbol| symbol.map_err(self.corrupt()))
     }
 
+    /// The number of a symbol, if the index has it. Indexes of version 1 do not answer this.
+    ///
+    /// # Errors
+    ///
+    /// The symbols are damaged.
+    pub fn find_symbol(&self, text: &str) -> Result<Option<u32>, BlockError> {
+        self.symbols.find(&self.map, text).map_err(self.corrupt())
+    }
+
     /// All label names, rising.
     pub fn label_names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|table| &*table.name)
@@ -171,6 +180,18 @@ impl IndexReader {
             entry.decode(&mut Cursor::at(&self.map, offset)?)
         };
         read().map_err(self.corrupt())
+    }
+
+    /// Replaces the content of `chunks` by those of a series.
+    ///
+    /// # Errors
+    ///
+    /// There is no such series, or it is damaged.
+    pub fn chunks(&self, series: u32, chunks: &mut Vec<ChunkRef>) -> Result<(), BlockError> {
+        let mut entry = SeriesEntry { labels: Vec::new(), chunks: std::mem::take(chunks) };
+        let result = self.series(series, &mut entry);
+        *chunks = entry.chunks;
+        result
     }
 
     /// The list at an offset of the file.
@@ -366,7 +387,6 @@ fn read_unsorted(mut cursor: Cursor<'_>, count: u32) -> Result<(Vec<NameTable>, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::ChunkRef;
     use super::super::writer::IndexWriter;
     use super::*;
     use crate::fs::MemFs;

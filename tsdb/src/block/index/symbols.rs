@@ -70,6 +70,35 @@ impl Symbols {
         cursor.text()
     }
 
+    /// The number of a symbol, by binary search; never found where symbols are numbered by offset.
+    pub(super) fn find(&self, file: &[u8], text: &str) -> Result<Option<u32>, Malformed> {
+        if self.by_offset {
+            return Ok(None);
+        }
+        let at = |sample: &u32| Cursor::at(file, self.start + u64::from(*sample));
+        let mut problem = None;
+        let sample = self.sampled.partition_point(|sample| match at(sample).and_then(|mut cursor| cursor.text()) {
+            Ok(symbol) => symbol <= text,
+            Err(error) => {
+                problem = Some(error);
+                false
+            }
+        });
+        if let Some(error) = problem {
+            return Err(error);
+        }
+        let Some(sample) = sample.checked_sub(1) else { return Ok(None) };
+        let mut cursor = self.sampled.get(sample).map(at).transpose()?.unwrap_or(Cursor::new(&[], 0));
+        let first = sample * STRIDE;
+        for number in first..(first + STRIDE).min(self.count as usize) {
+            let symbol = cursor.text()?;
+            if symbol >= text {
+                return Ok((symbol == text).then_some(number as u32));
+            }
+        }
+        Ok(None)
+    }
+
     /// All symbols with their numbers, in the order of the table.
     pub(super) fn iter<'a>(&self, file: &'a [u8]) -> impl Iterator<Item = Result<(u32, &'a str), Malformed>> + use<'a> {
         let (by_offset, count) = (self.by_offset, self.count);

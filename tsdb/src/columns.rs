@@ -1,0 +1,209 @@
+//! Columns with holes and columns that overlap: what reading and compaction do to samples after decoding.
+
+use ferula_model::Columns;
+
+/// How many samples of each kind there are: where what is appended next begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    floats: usize,
+    histograms: usize,
+}
+
+impl Mark {
+    pub(crate) fn of(columns: &Columns) -> Self {
+        Self { floats: columns.times.len(), histograms: columns.histogram_times.len() }
+    }
+}
+
+/// Removes the samples from `mark` on whose time is not to be kept.
+pub(crate) fn retain_from(columns: &mut Columns, mark: Mark, keep: impl Fn(i64) -> bool) {
+    let Columns { times, values, starts, histogram_times, histograms, histogram_starts } = columns;
+    let kept = kept_places(times, mark.floats, &keep);
+    compact(values, mark.floats, &kept);
+    compact(starts, mark.floats, &kept);
+    compact(times, mark.floats, &kept);
+    let kept = kept_places(histogram_times, mark.histograms, &keep);
+    compact(histograms, mark.histograms, &kept);
+    compact(histogram_starts, mark.histograms, &kept);
+    compact(histogram_times, mark.histograms, &kept);
+}
+
+fn kept_places(times: &[i64], from: usize, keep: impl Fn(i64) -> bool) -> Vec<usize> {
+    let tail = times.iter().enumerate().skip(from);
+    tail.filter(|(_, time)| keep(**time)).map(|(at, _)| at).collect()
+}
+
+/// Moves the kept items to the front of the tail. A column that is empty (no start timestamps) stays so.
+fn compact<T>(items: &mut Vec<T>, from: usize, kept: &[usize]) {
+    if items.is_empty() {
+        return;
+    }
+    for (to, at) in kept.iter().enumerate() {
+        items.swap(from + to, *at);
+    }
+    items.truncate(from + kept.len());
+}
+
+/// Appends `a` and `b` merged by time to `out`. For a moment that both have, the sample of `a` wins, whatever its kind.
+/// Within `a` and within `b` no moment is both a float and a histogram.
+///
+/// Histograms next to which the other side put something lose their counter-reset hint: it spoke of another neighbour.
+pub(crate) fn merge(a: &Columns, b: &Columns, out: &mut Columns) {
+    let (mut a, mut b) = (Side::new(a), Side::new(b));
+    let mut last_side = None;
+    loop {
+        let first_is_a = match (a.time(), b.time()) {
+            (None, None) => return,
+            (Some(x), Some(y)) => {
+                if x == y {
+                    b.skip();
+                }
+                x <= y
+            }
+            (x, _) => x.is_some(),
+        };
+        let switched = last_side.is_some_and(|side| side != first_is_a);
+        last_side = Some(first_is_a);
+        let side = if first_is_a { &mut a } else { &mut b };
+        side.take(switched, out);
+    }
+}
+
+/// A position in columns, by time over both kinds.
+struct Side<'a> {
+    columns: &'a Columns,
+    float: usize,
+    histogram: usize,
+}
+
+impl<'a> Side<'a> {
+    fn new(columns: &'a Columns) -> Self {
+        Self { columns, float: 0, histogram: 0 }
+    }
+
+    fn next_is_float(&self) -> Option<bool> {
+        match (self.columns.times.get(self.float), self.columns.histogram_times.get(self.histogram)) {
+            (None, None) => None,
+            (Some(float), Some(histogram)) => Some(float <= histogram),
+            (float, _) => Some(float.is_some()),
+        }
+    }
+
+    fn time(&self) -> Option<i64> {
+        let float = self.columns.times.get(self.float).copied();
+        let histogram = self.columns.histogram_times.get(self.histogram).copied();
+        [float, histogram].into_iter().flatten().min()
+    }
+
+    fn skip(&mut self) {
+        match self.next_is_float() {
+            Some(true) => self.float += 1,
+            _ => self.histogram += 1,
+        }
+    }
+
+    fn take(&mut self, switched: bool, out: &mut Columns) {
+        let columns = self.columns;
+        let (f, h) = (self.float, self.histogram);
+        if self.next_is_float() == Some(true) {
+            if let (Some(time), Some(value)) = (columns.times.get(f), columns.values.get(f)) {
+                push_start(&mut out.starts, out.times.len(), columns.starts.get(f).copied().unwrap_or(0));
+                out.times.push(*time);
+                out.values.push(*value);
+            }
+        } else if let (Some(time), Some(value)) = (columns.histogram_times.get(h), columns.histograms.get(h)) {
+            let start = columns.histogram_starts.get(h).copied().unwrap_or(0);
+            push_start(&mut out.histogram_starts, out.histogram_times.len(), start);
+            out.histogram_times.push(*time);
+            out.histograms.push(if switched { without_hint(value) } else { value.clone() });
+        }
+        self.skip();
+    }
+}
+
+/// Start columns exist only from the first start on.
+fn push_start(starts: &mut Vec<i64>, samples_before: usize, start: i64) {
+    if start != 0 && starts.is_empty() {
+        starts.resize(samples_before, 0);
+    }
+    if start != 0 || !starts.is_empty() {
+        starts.push(start);
+    }
+}
+
+/// The same histogram with an unknown counter-reset hint, unless it is a gauge.
+pub(crate) fn without_hint(histogram: &ferula_model::Histogram) -> ferula_model::Histogram {
+    use ferula_model::{CounterResetHint, Histogram};
+    let keep = matches!(histogram.counter_reset(), CounterResetHint::Gauge | CounterResetHint::Unknown);
+    match histogram {
+        _ if keep => histogram.clone(),
+        Histogram::Integer(integer) => {
+            let mut integer = (**integer).clone();
+            integer.counter_reset = CounterResetHint::Unknown;
+            integer.into()
+        }
+        Histogram::Float(float) => {
+            let mut float = (**float).clone();
+            float.counter_reset = CounterResetHint::Unknown;
+            float.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferula_model::{CounterResetHint, Histogram, IntegerHistogram};
+
+    fn histogram(count: u64, counter_reset: CounterResetHint) -> Histogram {
+        IntegerHistogram { count, zero_count: count, counter_reset, ..Default::default() }.into()
+    }
+
+    fn floats(samples: &[(i64, f64)]) -> Columns {
+        let (times, values) = samples.iter().copied().unzip();
+        Columns { times, values, ..Columns::default() }
+    }
+
+    #[test]
+    fn a_hole_takes_every_column_with_it() {
+        let mut columns = floats(&[(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]);
+        columns.starts = vec![10, 20, 30, 40];
+        columns.histogram_times = vec![2, 5];
+        columns.histograms = vec![histogram(2, CounterResetHint::Unknown), histogram(5, CounterResetHint::Unknown)];
+        retain_from(&mut columns, Mark { floats: 1, histograms: 0 }, |time| time > 2);
+        assert_eq!(
+            (columns.times, columns.values, columns.starts),
+            (vec![1, 3, 4], vec![1.0, 3.0, 4.0], vec![10, 30, 40])
+        );
+        assert_eq!((columns.histogram_times, columns.histograms.len()), (vec![5], 1));
+    }
+
+    #[test]
+    fn the_first_side_wins_whatever_the_kind() {
+        let mut a = floats(&[(1, 1.0), (4, 4.0)]);
+        a.histogram_times = vec![2];
+        a.histograms = vec![histogram(2, CounterResetHint::NotReset)];
+        let mut b = floats(&[(1, 9.0), (2, 9.0), (3, 3.0), (5, 5.0)]);
+        b.starts = vec![0, 0, 7, 0];
+        b.histogram_times = vec![4];
+        b.histograms = vec![histogram(9, CounterResetHint::NotReset)];
+        let mut out = Columns::default();
+        merge(&a, &b, &mut out);
+        assert_eq!((out.times, out.values), (vec![1, 3, 4, 5], vec![1.0, 3.0, 4.0, 5.0]));
+        assert_eq!(out.starts, [0, 7, 0, 0]);
+        assert_eq!(out.histogram_times, [2]);
+    }
+
+    #[test]
+    fn a_hint_is_forgotten_where_the_neighbour_changes() {
+        let side = |times: &[i64]| Columns {
+            histogram_times: times.to_vec(),
+            histograms: times.iter().map(|t| histogram(*t as u64, CounterResetHint::NotReset)).collect(),
+            ..Columns::default()
+        };
+        let mut out = Columns::default();
+        merge(&side(&[1, 2, 5]), &side(&[3, 4]), &mut out);
+        let hints: Vec<bool> = out.histograms.iter().map(|h| h.counter_reset() == CounterResetHint::NotReset).collect();
+        assert_eq!(hints, [true, true, false, true, false]);
+    }
+}
