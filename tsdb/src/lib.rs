@@ -6,3 +6,4 @@ mod columns;
 pub mod compact;
 pub mod fs;
 pub mod postings;
+pub mod wal;

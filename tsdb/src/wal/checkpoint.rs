@@ -1,0 +1,1 @@
+//! Checkpoints: what of the sealed segments is still needed?
