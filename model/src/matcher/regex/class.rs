@@ -171,17 +171,27 @@ fn parse_unicode(rest: &str, fold: bool) -> Result<(ClassUnicode, &str), RegexEr
     Ok((finish(class, negated, fold), after))
 }
 
-/// A general category or a script by name; case, spaces, `_` and `-` do not count (Go 1.25).
+/// A general category (`L`, `Lu`), a script (`Greek`, `Old_Italic`) or `Any`, written exactly so.
 fn unicode_class(name: &str) -> Option<ClassUnicode> {
-    let plain: String =
-        name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).map(|c| c.to_ascii_lowercase()).collect();
-    if plain.is_empty() || !plain.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return None;
+    const CATEGORIES: &str =
+        "C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs";
+    // Surrogates are in no text.
+    match name {
+        "Any" => property(r"\p{any}"),
+        "Cs" => Some(ClassUnicode::empty()),
+        "C" => property(r"[\p{Cc}\p{Cf}\p{Co}]"),
+        _ if CATEGORIES.split(' ').any(|category| category == name) => property(&format!(r"\p{{gc={name}}}")),
+        _ if is_script_name(name) => property(&format!(r"\p{{sc={name}}}")),
+        _ => None,
     }
-    match plain.as_str() {
-        "any" | "ascii" | "assigned" => property(&format!(r"\p{{{plain}}}")),
-        _ => property(&format!(r"\p{{gc={plain}}}")).or_else(|| property(&format!(r"\p{{sc={plain}}}"))),
-    }
+}
+
+/// Words in title case, joined by underscores.
+fn is_script_name(name: &str) -> bool {
+    let title = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_uppercase()) && word.bytes().skip(1).all(|b| b.is_ascii_lowercase())
+    };
+    name == "SignWriting" || name.split('_').all(title)
 }
 
 fn property(escape: &str) -> Option<ClassUnicode> {

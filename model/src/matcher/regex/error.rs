@@ -21,7 +21,7 @@ impl RegexError {
     }
 }
 
-/// The kinds of trouble, as `regexp/syntax.ErrorCode` of Go 1.25 has them.
+/// The kinds of trouble, as Go's `regexp/syntax.ErrorCode` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegexErrorKind {

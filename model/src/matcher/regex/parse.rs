@@ -1,4 +1,4 @@
-//! From text to tree: RE2 as Go 1.25's `regexp/syntax` reads it, with the same refusals.
+//! From text to tree: RE2 as Go's `regexp/syntax` reads it, with the same refusals.
 //!
 //! The parser keeps a stack of open groups instead of calling itself, so that no expression can overflow the thread's
 //! stack; the height of the tree is limited.
