@@ -20,6 +20,7 @@
 //! - [`sample`], [`histogram`]: what does a series hold? - [`metadata`]: what does a family say about itself?
 //! - [`number`]: how does Go write a float? - [`time`]: when, and for how long?
 //! - [`storage`]: how do samples go in and come out?
+//! - `yaml` (feature `yaml`): what does a configuration say, and what is wrong with it? - [`Secret`]: what must not be shown.
 
 #![forbid(unsafe_code)]
 
@@ -30,8 +31,11 @@ pub mod metadata;
 pub mod number;
 mod quote;
 pub mod sample;
+mod secret;
 pub mod storage;
 pub mod time;
+#[cfg(feature = "yaml")]
+pub mod yaml;
 
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, IntegerHistogram, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
@@ -39,6 +43,7 @@ pub use matcher::{MatchOp, Matcher, Regex, RegexError, RegexErrorKind, Template}
 pub use metadata::{Exemplar, Metadata, MetricType};
 pub use quote::{go_quote, write_go_quoted};
 pub use sample::{NORMAL_NAN, STALE_MARKER, Sample, Value, is_stale};
+pub use secret::Secret;
 pub use storage::{
     AppendError, Appendable, Appender, Columns, CommitError, CommitSummary, ExemplarQueryable, Querier, Queryable,
     SelectError, SelectHints, SeriesExemplars, SeriesRef, SeriesSet,
