@@ -1,3 +1,97 @@
-//! The HTTP API: a request value in, a response value out.
-pub mod error;
-pub mod params;
+//! The HTTP API: a request value in, a response value out. No socket is known here.
+//!
+//! ```text
+//!  Request { method, path, params } --> Api::answer --> one function an endpoint --> Response { status, body }
+//! ```
+//!
+//! Every endpoint answers `Result<Data, ApiError>`; the envelope around it is written in one place,
+//! [`response`]. Reading order: [`params`] (what clients send), [`response`] and [`json`] (what they get),
+//! [`query`], [`series`].
+//!
+//! The bytes are those of Prometheus 3.14: field order, float text, error types, status codes and messages.
+
+mod answer;
+mod error;
+mod json;
+mod params;
+mod query;
+mod response;
+mod series;
+mod status;
+
+use std::sync::Arc;
+
+use ferula_model::{Clock, ExemplarQueryable, Queryable};
+use ferula_promql::syntax::Features;
+use ferula_promql::{CancelToken, Engine};
+use http::Method;
+
+pub use error::{ApiError, ErrorKind};
+pub use params::{Params, SignedDuration};
+pub use response::{Body, Response};
+pub use status::{BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
+
+/// A request below `/api/v1`.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// GET, POST, ...
+    pub method: Method,
+    /// The path below `/api/v1`, percent-decoded, with its leading slash: `/query`, `/label/job/values`.
+    pub path: String,
+    /// Query string and form.
+    pub params: Params,
+    /// Is set when the client goes away.
+    pub cancel: CancelToken,
+}
+
+/// The API over whatever it is given: a storage and an engine; the rest is optional.
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) storage: Arc<dyn Queryable>,
+    pub(crate) exemplars: Option<Arc<dyn ExemplarQueryable>>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) features: Features,
+    pub(crate) status: Option<Arc<dyn Status>>,
+}
+
+impl Api {
+    /// An API that answers queries over `storage`.
+    pub fn new(storage: Arc<dyn Queryable>, engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
+        Self { storage, exemplars: None, engine, clock, features: Features::default(), status: None }
+    }
+
+    /// Answers `/query_exemplars` too.
+    #[must_use]
+    pub fn with_exemplars(mut self, exemplars: Arc<dyn ExemplarQueryable>) -> Self {
+        self.exemplars = Some(exemplars);
+        self
+    }
+
+    /// Answers `/status/...` too.
+    #[must_use]
+    pub fn with_status(mut self, status: Arc<dyn Status>) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Answers a request. This may take as long as a query may take: call it where blocking is allowed.
+    pub fn answer(&self, request: &Request) -> Response {
+        let path: Vec<&str> = request.path.split('/').skip(1).collect();
+        let read = matches!(request.method, Method::GET | Method::POST);
+        let get = request.method == Method::GET;
+        let answer = match path.as_slice() {
+            ["query"] if read => query::instant(self, request),
+            ["query_range"] if read => query::range(self, request),
+            ["query_exemplars"] if read => query::exemplars(self, request),
+            ["format_query"] if read => query::format(self, request),
+            ["parse_query"] if read => query::parse(self, request),
+            ["series"] if read => series::series(self, request),
+            ["labels"] if read => series::label_names(self, request),
+            ["label", name, "values"] if get => series::label_values(self, request, name),
+            ["status", page] if get => status::answer(self, request, page),
+            _ => return Response::not_found(),
+        };
+        answer.unwrap_or_else(|error| Response::error(&error))
+    }
+}

@@ -1,0 +1,236 @@
+//! JSON as the API prints it, byte for byte: the text goes straight into the buffer of the answer.
+//!
+//! Strings are escaped as upstream's encoder does it (`<`, `>` and `&` too); moments are seconds with exactly three
+//! decimals or none; sample values are strings in the shortest form that reads back as the same float.
+
+use ferula_model::number::{FloatForm, push_float};
+use ferula_model::{FloatHistogram, Labels, Timestamp};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Writes a string in quotes.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            b'<' | b'>' | b'&' | 0..0x20 => &unicode_escape(byte),
+            // U+2028 and U+2029 end a line in JavaScript: E2 80 A8 and E2 80 A9.
+            0xE2 if matches!(text.as_bytes().get(at..at + 3), Some([0xE2, 0x80, 0xA8 | 0xA9])) => {
+                out.extend_from_slice(&text.as_bytes()[plain..at]);
+                out.extend_from_slice(if text.as_bytes()[at + 2] == 0xA8 { b"\\u2028" } else { b"\\u2029" });
+                plain = at + 3;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[plain..at]);
+        out.extend_from_slice(escape);
+        plain = at + 1;
+    }
+    out.extend_from_slice(&text.as_bytes()[plain..]);
+    out.push(b'"');
+}
+
+fn unicode_escape(byte: u8) -> [u8; 6] {
+    [b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
+}
+
+/// Writes a list, with a comma between the items.
+pub(crate) fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Vec<u8>, T)) {
+    out.push(b'[');
+    for (i, one) in items.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        item(out, one);
+    }
+    out.push(b']');
+}
+
+/// Writes an object member by member.
+///
+/// The order of the calls is the order in the answer.
+pub(crate) struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    any: bool,
+}
+
+/// Writes an object.
+pub(crate) fn object(out: &mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
+    out.push(b'{');
+    let mut object = Object { out, any: false };
+    members(&mut object);
+    out.push(b'}');
+}
+
+impl Object<'_> {
+    /// A member whose value is written by `value`.
+    pub(crate) fn with(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+        if std::mem::replace(&mut self.any, true) {
+            self.out.push(b',');
+        }
+        string(self.out, name);
+        self.out.push(b':');
+        value(self.out);
+        self
+    }
+
+    /// A member that is a string.
+    pub(crate) fn string(&mut self, name: &str, text: &str) -> &mut Self {
+        self.with(name, |out| string(out, text))
+    }
+
+    /// A member that is a whole number.
+    pub(crate) fn integer(&mut self, name: &str, number: i64) -> &mut Self {
+        self.with(name, |out| out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()))
+    }
+
+    /// A member that is a number with decimals, as Go's `encoding/json` prints it.
+    pub(crate) fn number(&mut self, name: &str, number: f64) -> &mut Self {
+        self.with(name, |out| push_float(out, number, FloatForm::Json))
+    }
+
+    /// A member that is true or false.
+    pub(crate) fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
+        self.with(name, |out| out.extend_from_slice(if value { b"true" } else { b"false" }))
+    }
+
+    /// A member that is a label set.
+    pub(crate) fn labels(&mut self, name: &str, set: &Labels) -> &mut Self {
+        self.with(name, |out| labels(out, set))
+    }
+}
+
+/// Writes a label set as an object.
+pub(crate) fn labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        string(out, name);
+        out.push(b':');
+        string(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Writes a moment in seconds: `1.500`, `-0.001`, `12`.
+pub(crate) fn timestamp(out: &mut Vec<u8>, at: Timestamp) {
+    let millis = at.as_millis();
+    if millis < 0 {
+        out.push(b'-');
+    }
+    let magnitude = millis.unsigned_abs();
+    integer(out, magnitude / 1000);
+    let fraction = (magnitude % 1000) as u16;
+    if fraction > 0 {
+        let digit = |n: u16| b'0' + (n % 10) as u8;
+        out.extend_from_slice(&[b'.', digit(fraction / 100), digit(fraction / 10), digit(fraction)]);
+    }
+}
+
+/// Writes a whole number.
+pub(crate) fn integer(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes a sample value: a float in quotes.
+pub(crate) fn float(out: &mut Vec<u8>, value: f64) {
+    out.push(b'"');
+    push_float(out, value, FloatForm::Json);
+    out.push(b'"');
+}
+
+/// Writes `[moment,"value"]`.
+pub(crate) fn point(out: &mut Vec<u8>, at: Timestamp, value: f64) {
+    out.push(b'[');
+    timestamp(out, at);
+    out.push(b',');
+    float(out, value);
+    out.push(b']');
+}
+
+/// Writes `[moment,{"count":...,"sum":...,"buckets":[...]}]`. Of the buckets only those with a count, from the lowest
+/// to the highest; the number at the front says which bounds belong to the bucket (0: the upper, 1: the lower, 2: none,
+/// 3: both).
+pub(crate) fn histogram_point(out: &mut Vec<u8>, at: Timestamp, histogram: &FloatHistogram) {
+    out.push(b'[');
+    timestamp(out, at);
+    out.extend_from_slice(b",");
+    self::histogram(out, histogram);
+    out.push(b']');
+}
+
+fn histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
+    out.extend_from_slice(b"{\"count\":");
+    float(out, histogram.count);
+    out.extend_from_slice(b",\"sum\":");
+    float(out, histogram.sum);
+    let mut first = true;
+    for bucket in histogram.buckets() {
+        if bucket.count == 0.0 {
+            continue;
+        }
+        out.extend_from_slice(if first { b",\"buckets\":[" } else { b"," });
+        first = false;
+        let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => b'0',
+            (true, false) => b'1',
+            (false, false) => b'2',
+            (true, true) => b'3',
+        };
+        out.extend_from_slice(&[b'[', rule, b',']);
+        float(out, bucket.lower);
+        out.push(b',');
+        float(out, bucket.upper);
+        out.push(b',');
+        float(out, bucket.count);
+        out.push(b']');
+    }
+    if !first {
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn strings_are_escaped_as_upstream_does() {
+        assert_eq!(
+            written(|out| string(out, "a\"b\\c\n\t<é>&\u{1}\u{2028}x\u{2029}")),
+            r#""a\"b\\c\n\t\u003cé\u003e\u0026\u0001\u2028x\u2029""#
+        );
+    }
+
+    #[test]
+    fn moments_have_three_decimals_or_none() {
+        for (millis, text) in
+            [(0, "0"), (1, "0.001"), (-1, "-0.001"), (1500, "1.500"), (-2000, "-2"), (1435781430781, "1435781430.781")]
+        {
+            assert_eq!(written(|out| timestamp(out, Timestamp(millis))), text);
+        }
+    }
+
+    #[test]
+    fn values_are_strings_in_the_shortest_form() {
+        assert_eq!(written(|out| point(out, Timestamp(1000), f64::NEG_INFINITY)), r#"[1,"-Inf"]"#);
+        assert_eq!(written(|out| point(out, Timestamp(1000), 1e21)), r#"[1,"1e+21"]"#);
+        assert_eq!(written(|out| point(out, Timestamp(1000), 0.1 + 0.2)), r#"[1,"0.30000000000000004"]"#);
+    }
+}

@@ -1,0 +1,111 @@
+//! What a client gets: the envelope around every answer.
+//!
+//! `{"status":"success","data":...}` or `{"status":"error","errorType":"...","error":"..."}`.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::answer::annotations;
+use super::error::ApiError;
+use super::json;
+
+/// An answer, not bound to any socket.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The media type of the body; `None` without a body.
+    pub content_type: Option<&'static str>,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of an answer: all at once, or piece by piece.
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Pieces of some 64 KiB, made when they are asked for.
+    Pieces(Box<dyn Iterator<Item = Bytes> + Send>),
+}
+
+impl Body {
+    /// The whole body in one.
+    ///
+    /// ```
+    /// use ferula::api::Body;
+    ///
+    /// let pieces = ["a", "b"].map(bytes::Bytes::from_static_str);
+    /// # trait S { fn from_static_str(text: &'static str) -> bytes::Bytes; }
+    /// # impl S for bytes::Bytes { fn from_static_str(text: &'static str) -> bytes::Bytes { bytes::Bytes::from_static(text.as_bytes()) } }
+    /// assert_eq!(Body::Pieces(Box::new(pieces.into_iter())).collect(), "ab");
+    /// ```
+    pub fn collect(self) -> Bytes {
+        match self {
+            Body::Whole(bytes) => bytes,
+            Body::Pieces(pieces) => {
+                let mut all = Vec::new();
+                pieces.for_each(|piece| all.extend_from_slice(&piece));
+                all.into()
+            }
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+
+impl Response {
+    /// `data` (JSON) in the envelope of a success.
+    pub(crate) fn data(data: &[u8]) -> Self {
+        Self::data_with_warnings(data, &[])
+    }
+
+    /// `data` (JSON) in the envelope of a success, with warnings.
+    pub(crate) fn data_with_warnings(data: &[u8], warnings: &[String]) -> Self {
+        let mut out = Vec::with_capacity(data.len() + 64);
+        out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+        out.extend_from_slice(data);
+        annotations(&mut out, warnings, &[]);
+        out.push(b'}');
+        Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Whole(out.into()) }
+    }
+
+    /// A success whose JSON comes in pieces.
+    pub(crate) fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Pieces(Box::new(pieces)) }
+    }
+
+    /// A success without anything to say: 204.
+    pub(crate) fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, content_type: None, body: Body::Whole(Bytes::new()) }
+    }
+
+    /// An error in its envelope.
+    pub(crate) fn error(error: &ApiError) -> Self {
+        let mut out =
+            format!("{{\"status\":\"error\",\"errorType\":\"{}\",\"error\":", error.kind.as_str()).into_bytes();
+        json::string(&mut out, &error.message);
+        out.push(b'}');
+        Self { status: error.kind.status(), content_type: Some(JSON), body: Body::Whole(out.into()) }
+    }
+
+    /// A path that does not exist: plain text, as Go's router answers.
+    pub(crate) fn not_found() -> Self {
+        Self::text(StatusCode::NOT_FOUND, "404 page not found\n")
+    }
+
+    /// Plain text.
+    pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        Self { status, content_type: Some("text/plain; charset=utf-8"), body: Body::Whole(text.into()) }
+    }
+
+    /// A page of HTML.
+    pub(crate) fn page(html: &'static str) -> Self {
+        let body = Body::Whole(Bytes::from_static(html.as_bytes()));
+        Self { status: StatusCode::OK, content_type: Some("text/html; charset=utf-8"), body }
+    }
+
+    /// Metrics in the text format.
+    pub(crate) fn exposition(text: Vec<u8>) -> Self {
+        let content_type = Some("text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
+        Self { status: StatusCode::OK, content_type, body: Body::Whole(text.into()) }
+    }
+}

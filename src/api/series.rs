@@ -1,0 +1,118 @@
+//! `/series`, `/labels` and `/label/<name>/values`: what is stored?
+
+use std::collections::BTreeSet;
+
+use ferula_model::{Labels, Matcher, Querier, SelectError, SelectHints, TimeRange, Timestamp, go_quote};
+
+use super::error::{ApiError, ErrorKind};
+use super::response::Response;
+use super::{Api, Request, json};
+
+/// The warning of an answer that `limit` cut short.
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+/// The label sets of series: `match[]` (one or more), `start`, `end`, `limit`.
+pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let selectors = selectors(request)?;
+    if selectors.is_empty() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let range = time_range(request)?;
+    let limit = request.params.limit("limit")?;
+    let querier = api.storage.querier(range).map_err(trouble)?;
+    let mut found = BTreeSet::new();
+    for matchers in &selectors {
+        // One more than is shown says whether there are more.
+        let one_more = if limit == 0 { 0 } else { limit + 1 };
+        let hints =
+            SelectHints { range: Some(range), labels_only: true, sorted: true, limit: one_more, ..Default::default() };
+        let set = querier.select(&hints, matchers).map_err(trouble)?;
+        let wanted = if limit == 0 { set.len() } else { set.len().min(limit + 1) };
+        found.extend((0..wanted).map(|index| set.labels(index)));
+    }
+    let mut found: Vec<Labels> = found.into_iter().collect();
+    let warnings = cut(&mut found, limit);
+    let mut out = Vec::new();
+    json::list(&mut out, &found, json::labels);
+    Ok(Response::data_with_warnings(&out, &warnings))
+}
+
+/// The names of labels: `match[]`, `start`, `end`, `limit`.
+pub(super) fn label_names(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    texts(api, request, |querier, matchers, limit| querier.label_names(matchers, limit))
+}
+
+/// The values of a label: `match[]`, `start`, `end`, `limit`. A name that starts with `U__` is unescaped first.
+pub(super) fn label_values(api: &Api, request: &Request, name: &str) -> Result<Response, ApiError> {
+    let name = name.to_owned();
+    if name.is_empty() {
+        return Err(ApiError::bad_data(format!("invalid label name: {}", go_quote(&name))));
+    }
+    texts(api, request, |querier, matchers, limit| querier.label_values(&name, matchers, limit))
+}
+
+/// Asks once for each selector (or once for everything), merges, cuts and writes.
+fn texts(
+    api: &Api,
+    request: &Request,
+    ask: impl Fn(&dyn Querier, &[Matcher], usize) -> Result<Vec<String>, SelectError>,
+) -> Result<Response, ApiError> {
+    let limit = request.params.limit("limit")?;
+    let range = time_range(request)?;
+    let selectors = selectors(request)?;
+    let querier = api.storage.querier(range).map_err(trouble)?;
+    let one_more = if limit == 0 { 0 } else { limit + 1 };
+    let mut found = match selectors.as_slice() {
+        [] => ask(&*querier, &[], one_more).map_err(trouble)?,
+        [matchers] => ask(&*querier, matchers, one_more).map_err(trouble)?,
+        many => {
+            let mut all = BTreeSet::new();
+            for matchers in many {
+                all.extend(ask(&*querier, matchers, one_more).map_err(trouble)?);
+            }
+            all.into_iter().collect()
+        }
+    };
+    let warnings = cut(&mut found, limit);
+    let mut out = Vec::new();
+    json::list(&mut out, &found, |out, text| json::string(out, text));
+    Ok(Response::data_with_warnings(&out, &warnings))
+}
+
+/// The selectors of all `match[]`, each of which must have a matcher that does not match the empty value.
+pub(super) fn selectors(request: &Request) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    request
+        .params
+        .all("match[]")
+        .map(|text| {
+            let matchers =
+                ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::parameter("match[]", error))?;
+            if matchers.iter().all(|matcher| matcher.matches("")) {
+                let cause = "match[] must contain at least one non-empty matcher";
+                return Err(ApiError::parameter("match[]", cause));
+            }
+            Ok(matchers)
+        })
+        .collect()
+}
+
+fn time_range(request: &Request) -> Result<TimeRange, ApiError> {
+    let start = request.params.time("start")?.unwrap_or(Timestamp::MIN);
+    let end = request.params.time("end")?.unwrap_or(Timestamp::MAX);
+    if end < start {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    Ok(TimeRange::new(start, end))
+}
+
+fn cut<T>(found: &mut Vec<T>, limit: usize) -> Vec<String> {
+    if limit == 0 || found.len() <= limit {
+        return Vec::new();
+    }
+    found.truncate(limit);
+    vec![TRUNCATED.to_owned()]
+}
+
+fn trouble(error: SelectError) -> ApiError {
+    ApiError::new(ErrorKind::Execution, error.to_string())
+}
