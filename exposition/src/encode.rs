@@ -1,8 +1,19 @@
 //! One door to all encoders.
 
+use crate::escape::{Escaping, escape_families};
 use crate::family::MetricFamily;
 use crate::parser::Format;
-use crate::text;
+use crate::{openmetrics, text};
+
+/// How families are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// What happens to names that are not legacy-valid.
+    pub escaping: Escaping,
+    /// In OpenMetrics, write start timestamps as `_created` lines. A scraper that does not ask for them takes them for
+    /// series, so they are off by default. Protobuf always carries start timestamps.
+    pub created_lines: bool,
+}
 
 /// Writes families in a format, behind what `out` already holds. Families without metrics are left out.
 ///
@@ -17,7 +28,15 @@ use crate::text;
 /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
 /// ```
 pub fn encode(families: &[MetricFamily], format: Format, out: &mut Vec<u8>) {
+    encode_with(families, format, &EncodeOptions::default(), out);
+}
+
+/// Writes families in a format and with options, behind what `out` already holds.
+pub fn encode_with(families: &[MetricFamily], format: Format, options: &EncodeOptions, out: &mut Vec<u8>) {
+    let families = escape_families(families, options.escaping);
     match format {
-        Format::Text | Format::OpenMetrics | Format::Protobuf => text::encode(families, out),
+        Format::Text => text::encode(&families, out),
+        Format::OpenMetrics => openmetrics::encode(&families, options, out),
+        Format::Protobuf => crate::protobuf::encode(&families, out),
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use ferula_model::number::NumberError;
 use thiserror::Error;
 
+use crate::parser::Format;
+
 /// Longest excerpt of a line that an error carries, in characters.
 const EXCERPT_CHARS_MAX: usize = 160;
 
@@ -158,7 +160,10 @@ impl Fault {
 
 impl ParseError {
     #[cold]
-    pub(crate) fn in_text(body: &[u8], fault: Fault) -> Self {
+    pub(crate) fn of_body(body: &[u8], format: Format, fault: Fault) -> Self {
+        if format == Format::Protobuf {
+            return Self { kind: fault.kind, offset: fault.at, place: None };
+        }
         let at = fault.at.min(body.len());
         let (before, after) = body.split_at(at);
         let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
@@ -175,10 +180,6 @@ impl ParseError {
             caret: column - 1 - skipped,
         };
         Self { kind: fault.kind, offset: fault.at, place: Some(place) }
-    }
-
-    pub(crate) fn in_binary(fault: Fault) -> Self {
-        Self { kind: fault.kind, offset: fault.at, place: None }
     }
 
     /// What is wrong.

@@ -31,17 +31,25 @@
 
 mod encode;
 mod error;
+mod escape;
 mod event;
 mod family;
+pub mod negotiate;
+mod nhcb;
+mod openmetrics;
 mod parser;
+mod protobuf;
+mod read;
 pub mod registry;
 mod series;
 mod text;
 
-pub use encode::encode;
+pub use encode::{EncodeOptions, encode, encode_with};
 pub use error::{ParseError, ParseErrorKind};
+pub use escape::Escaping;
 pub use event::{Event, ExemplarEvent, HistogramEvent, SampleEvent};
 pub use family::{Bucket, HistogramValue, Metric, MetricFamily, MetricValue, SummaryValue};
 pub use parser::{Format, ParseLimits, ParseOptions, Parser};
+pub use read::read_families;
 pub use registry::Registry;
 pub use series::LabelBuffer;

@@ -3,7 +3,11 @@
 use ferula_model::{MetricType, Timestamp};
 
 use crate::error::{Fault, ParseError, ParseErrorKind};
-use crate::event::Event;
+use crate::event::{Event, HistogramEvent};
+use crate::nhcb::{Collator, Finished, Fit};
+use crate::openmetrics::OpenMetricsParser;
+use crate::protobuf::ProtobufParser;
+use crate::series::SeriesText;
 use crate::text::TextParser;
 
 /// The formats that can be read and written.
@@ -84,13 +88,19 @@ impl Default for ParseLimits {
 #[derive(Debug)]
 pub struct Parser<'a> {
     body: &'a [u8],
+    format: Format,
     reader: Reader<'a>,
     state: State,
+    /// In the text formats, while classic histograms are converted.
+    collator: Option<Box<Collator>>,
+    keep_classic: bool,
 }
 
 #[derive(Debug)]
 enum Reader<'a> {
-    Text(TextParser<'a>),
+    Text(Box<TextParser<'a>>),
+    OpenMetrics(Box<OpenMetricsParser<'a>>),
+    Protobuf(Box<ProtobufParser<'a>>),
 }
 
 #[derive(Debug)]
@@ -110,9 +120,12 @@ impl<'a> Parser<'a> {
             State::Reading
         };
         let reader = match format {
-            Format::Text | Format::OpenMetrics | Format::Protobuf => Reader::Text(TextParser::new(body, options)),
+            Format::OpenMetrics => Reader::OpenMetrics(Box::new(OpenMetricsParser::new(body, options))),
+            Format::Protobuf => Reader::Protobuf(Box::new(ProtobufParser::new(body, options))),
+            Format::Text => Reader::Text(Box::new(TextParser::new(body, options))),
         };
-        Self { body, reader, state }
+        let collator = (options.convert_classic_histograms && format != Format::Protobuf).then(Box::default);
+        Self { body, format, reader, state, collator, keep_classic: options.keep_classic_histograms }
     }
 
     /// The next event, or why the body is refused; `None` at the end.
@@ -120,19 +133,74 @@ impl<'a> Parser<'a> {
     pub fn next(&mut self) -> Option<Result<Event<'_>, ParseError>> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Reading => {}
-            State::Refused(fault) => return Some(Err(ParseError::in_text(self.body, fault))),
+            State::Refused(fault) => return Some(Err(ParseError::of_body(self.body, self.format, fault))),
             State::Done => return None,
+        }
+        if let Some(finished) = self.collate() {
+            self.state = State::Reading;
+            return self.collator.as_ref().map(|collator| Ok(histogram_event(collator, finished)));
         }
         let next = match &mut self.reader {
             Reader::Text(reader) => reader.next(),
+            Reader::OpenMetrics(reader) => reader.next(),
+            Reader::Protobuf(reader) => reader.next(),
         };
         match next {
             Ok(None) => None,
             Ok(Some(event)) => {
+                if let (Some(collator), Event::Type { family, metric_type }) = (&mut self.collator, &event) {
+                    collator.begin_family(family, *metric_type);
+                }
                 self.state = State::Reading;
                 Some(Ok(event))
             }
-            Err(fault) => Some(Err(ParseError::in_text(self.body, fault))),
+            Err(fault) => Some(Err(ParseError::of_body(self.body, self.format, fault))),
+        }
+    }
+
+    /// Looks at the lines to come and puts the parts of a classic histogram together. Returns it where it ends; otherwise
+    /// the next line is to be yielded as it is.
+    fn collate(&mut self) -> Option<Finished> {
+        let collator = self.collator.as_deref_mut()?;
+        loop {
+            let sample = match &mut self.reader {
+                Reader::Text(reader) => reader.peek(),
+                Reader::OpenMetrics(reader) => reader.peek(),
+                Reader::Protobuf(_) => None,
+            };
+            let fit = sample.as_ref().map_or(Fit::None, |sample| collator.fit(sample));
+            match sample {
+                Some(sample) if fit == Fit::Part => collator.take(&sample),
+                _ => {}
+            }
+            if fit != Fit::Part {
+                match collator.finish() {
+                    Some(finished) => return Some(finished),
+                    None if fit == Fit::None => return None,
+                    // The histogram before contradicted itself; this line begins another one.
+                    None => continue,
+                }
+            }
+            if self.keep_classic {
+                return None;
+            }
+            let skipped = match &mut self.reader {
+                Reader::Text(reader) => reader.next().is_ok(),
+                Reader::OpenMetrics(reader) => reader.next().is_ok(),
+                Reader::Protobuf(_) => false,
+            };
+            if !skipped {
+                return None;
+            }
+        }
+    }
+
+    /// How many classic histograms were left out because they contradict themselves, while
+    /// [`convert_classic_histograms`](ParseOptions::convert_classic_histograms) asked for native ones.
+    pub fn dropped_histograms(&self) -> u64 {
+        match &self.reader {
+            Reader::Protobuf(reader) => reader.dropped(),
+            _ => self.collator.as_ref().map_or(0, |collator| collator.dropped),
         }
     }
 
@@ -145,7 +213,12 @@ impl<'a> Parser<'a> {
     #[inline]
     pub fn next_known(&mut self, key: &[u8]) -> Option<(f64, Option<Timestamp>)> {
         match &mut self.reader {
-            Reader::Text(reader) if matches!(self.state, State::Reading) => reader.next_known(key),
+            Reader::Text(reader) if matches!(self.state, State::Reading) && self.collator.is_none() => {
+                reader.next_known(key)
+            }
+            Reader::OpenMetrics(reader) if matches!(self.state, State::Reading) && self.collator.is_none() => {
+                reader.next_known(key)
+            }
             _ => None,
         }
     }
@@ -156,7 +229,12 @@ impl<'a> Parser<'a> {
     #[inline]
     pub fn skip_known(&mut self, expected: &[u8], metric_type: MetricType) -> bool {
         match &mut self.reader {
-            Reader::Text(reader) if matches!(self.state, State::Reading) => reader.skip_known(expected, metric_type),
+            Reader::Text(reader) if matches!(self.state, State::Reading) && self.collator.is_none() => {
+                reader.skip_known(expected, metric_type)
+            }
+            Reader::OpenMetrics(reader) if matches!(self.state, State::Reading) && self.collator.is_none() => {
+                reader.skip_known(expected, metric_type)
+            }
             _ => false,
         }
     }
@@ -165,6 +243,8 @@ impl<'a> Parser<'a> {
     pub fn metric_type(&self) -> MetricType {
         match &self.reader {
             Reader::Text(reader) => reader.metric_type(),
+            Reader::OpenMetrics(reader) => reader.metric_type(),
+            Reader::Protobuf(reader) => reader.metric_type(),
         }
     }
 
@@ -173,6 +253,8 @@ impl<'a> Parser<'a> {
     pub fn position(&self) -> usize {
         match &self.reader {
             Reader::Text(reader) => reader.position(),
+            Reader::OpenMetrics(reader) => reader.position(),
+            Reader::Protobuf(reader) => reader.position(),
         }
     }
 
@@ -198,4 +280,10 @@ impl<'a> Parser<'a> {
         }
         Ok(())
     }
+}
+
+fn histogram_event(collator: &Collator, finished: Finished) -> Event<'_> {
+    let Finished { histogram, exemplars, timestamp, start } = finished;
+    let series = SeriesText::Decoded(&collator.labels);
+    Event::Histogram(HistogramEvent { key: &collator.key, histogram, timestamp, start, exemplars, series })
 }

@@ -75,6 +75,22 @@ impl<'a> TextParser<'a> {
         }
     }
 
+    /// The next line, if it is a sample; it stays the next line.
+    pub(crate) fn peek(&mut self) -> Option<SampleEvent<'_>> {
+        let bytes = self.body.bytes;
+        while let Some(b' ' | b'\t' | b'\n') = bytes.get(self.at) {
+            self.at += 1;
+        }
+        if matches!(bytes.get(self.at), None | Some(b'#' | 0)) {
+            return None;
+        }
+        let here = self.at;
+        let line = self.sample();
+        self.at = here;
+        let Event::Sample(sample) = self.sample_event(line.ok()?) else { return None };
+        Some(sample)
+    }
+
     /// Takes the next line if it is a sample of exactly this raw key, which an earlier call returned: the bytes of the key
     /// are compared and not looked at again.
     #[inline]

@@ -1,11 +1,25 @@
 //! Tests through the public door.
 
+#![allow(clippy::panic, reason = "a test that cannot go on panics")]
+
+mod conformance;
+mod openmetrics;
+mod protobuf;
 mod text;
 
 use ferula_exposition::{Event, Format, LabelBuffer, ParseError, ParseOptions, Parser};
 
 /// Every event of a body in words, one a line.
 fn told(body: &[u8], format: Format, options: &ParseOptions) -> Result<Vec<String>, ParseError> {
+    told_with(body, format, options, true)
+}
+
+/// The same, and whether labels without a value, which are absent ones, are told too.
+fn told_with(body: &[u8], format: Format, options: &ParseOptions, empty: bool) -> Result<Vec<String>, ParseError> {
+    let pairs = |labels: &LabelBuffer| {
+        let pairs = labels.iter().filter(|(_, value)| empty || !value.is_empty());
+        pairs.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",")
+    };
     let mut parser = Parser::new(body, format, options);
     let mut told = Vec::new();
     let mut labels = LabelBuffer::default();
@@ -41,9 +55,4 @@ fn told(body: &[u8], format: Format, options: &ParseOptions) -> Result<Vec<Strin
         });
     }
     Ok(told)
-}
-
-fn pairs(labels: &LabelBuffer) -> String {
-    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    pairs.join(",")
 }

@@ -1,3 +1,0 @@
-//! The promql crate through its public door.
-
-mod conformance;
