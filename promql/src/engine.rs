@@ -11,6 +11,7 @@ use std::time::Duration;
 use ferula_model::{Queryable, StepGrid, Timestamp};
 
 use crate::error::QueryError;
+use crate::syntax::Dialect;
 use crate::value::Answer;
 
 /// What an engine is made of. Defaults are upstream's.
@@ -31,6 +32,8 @@ pub struct EngineOptions {
     pub subquery_step: Duration,
     /// How many threads one query may use; the number of cores.
     pub threads: usize,
+    /// The language: its experimental parts, and functions of the host; upstream's stable language.
+    pub dialect: Dialect,
     /// Remember that a name is to be dropped and drop it at the end of the evaluation
     /// (`promql-delayed-name-removal`); off.
     pub delayed_name_removal: bool,
@@ -52,6 +55,7 @@ impl Default for EngineOptions {
             max_concurrency: 20,
             subquery_step: Duration::from_secs(60),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            dialect: Dialect::default(),
             delayed_name_removal: false,
             use_start_timestamps: false,
             type_and_unit_labels: false,

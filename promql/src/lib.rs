@@ -4,6 +4,7 @@
 //!
 //! - [`syntax`]: what did the query say? - [`check`]: is it well typed, and what does it consist of?
 //! - [`functions`]: what functions and aggregations are there, and what is each like?
+//! - [`testing`]: does an engine answer as a script says?
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod error;
 pub mod functions;
 mod stats;
 pub mod syntax;
+pub mod testing;
 mod value;
 
 pub use engine::{CancelToken, Engine, EngineOptions, QueryOptions};

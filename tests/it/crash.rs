@@ -36,7 +36,9 @@ fn write_until_killed(server: Program, next: &AtomicI64) {
     let gone = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            while let Ok((status, body)) = server.request("POST", "/api/v1/write", &request(next.load(Ordering::SeqCst))) {
+            while let Ok((status, body)) =
+                server.request("POST", "/api/v1/write", &request(next.load(Ordering::SeqCst)))
+            {
                 assert_eq!(status, 204, "{}", String::from_utf8_lossy(&body));
                 next.fetch_add(1, Ordering::SeqCst);
                 acknowledged.fetch_add(1, Ordering::SeqCst);
@@ -48,7 +50,7 @@ fn write_until_killed(server: Program, next: &AtomicI64) {
         while acknowledged.load(Ordering::SeqCst) < 40 && !writer.is_finished() {
             std::thread::yield_now();
         }
-        server.kill_now();
+        server.kill();
         gone.store(true, Ordering::SeqCst);
     });
     // The request that was on its way may or may not be stored: it was not acknowledged. Go past it.
@@ -84,6 +86,9 @@ fn missing(server: &Program, first: i64, next: i64, round: usize) {
     assert_eq!(stored.len(), SERIES, "series after round {round}");
     let wanted = (next - first) as usize - round;
     for (series, samples) in stored {
-        assert!(samples >= wanted, "series {series} has {samples} of {wanted} acknowledged samples after round {round}");
+        assert!(
+            samples >= wanted,
+            "series {series} has {samples} of {wanted} acknowledged samples after round {round}"
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The example `server` as a process, and a small HTTP client to talk to it.
+//! Servers as processes (ours and real ones), and a small HTTP client to talk to them.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -13,17 +13,32 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the server on a free port with its data in `data`, and waits until it says that it listens.
-    pub fn start(data: &Path, flags: &[&str]) -> Self {
-        let mut child = Command::new(executable())
-            .arg(format!("--storage.tsdb.path={}", data.join("tsdb").display()))
-            .arg(format!("--config.file={}", data.join("prometheus.yml").display()))
-            .args(["--web.listen-address=127.0.0.1:0", "--web.enable-remote-write-receiver", "--log.level=info"])
-            .args(flags)
+    /// Starts the example `server` on a free port with its data and `prometheus.yml` in `folder`, and waits until its log
+    /// says that it listens.
+    pub fn start(folder: &Path, flags: &[&str]) -> Self {
+        let mut command = Command::new(example("server"));
+        command.args(prometheus_flags(folder, "127.0.0.1:0")).args(flags);
+        Self::wait_for(command, |line| {
+            let (_, rest) = line.split_once("address=")?;
+            Some(rest.split_whitespace().next()?.trim_matches('"').to_owned())
+        })
+    }
+
+    /// Starts the real Prometheus on a free port, if `FERULA_PEERS` names the folder of its binary.
+    pub fn start_prometheus(folder: &Path, flags: &[&str]) -> Option<Self> {
+        let address = free_address();
+        let mut command = Command::new(peer("prometheus")?);
+        command.args(prometheus_flags(folder, &address)).args(flags);
+        Some(Self::wait_for(command, move |line| line.contains("ready to receive").then(|| address.clone())))
+    }
+
+    /// Runs a command until `ready` finds the server's address in a line of its log (standard error).
+    fn wait_for(mut command: Command, ready: impl Fn(&str) -> Option<String>) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the example `server` is built along with the tests");
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut log = BufReader::new(child.stderr.take().expect("standard error is piped"));
         let mut seen = String::new();
         let address = loop {
@@ -33,8 +48,8 @@ impl Program {
                 panic!("the server ended before it listened:\n{seen}");
             }
             seen.push_str(&line);
-            if let Some((_, rest)) = line.split_once("address=") {
-                break rest.split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned();
+            if let Some(address) = ready(&line) {
+                break address;
             }
         };
         // Read on, so that the server never waits for a full pipe.
@@ -42,22 +57,29 @@ impl Program {
         Self { child: Mutex::new(child), address }
     }
 
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// `kill -9`, while other threads may be talking to it.
-    pub fn kill_now(&self) {
+    pub fn kill(&self) {
         let mut child = self.child.lock().expect("nobody panics with the lock held");
-        child.kill().expect("the process is ours");
-        child.wait().expect("the process is ours");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// A GET request: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let (status, body) = self.request("GET", path, b"").unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        (status, String::from_utf8(body).expect("answers are UTF-8"))
     }
 
     /// One request on a connection of its own: status and body. An error if the server goes away meanwhile.
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
         let mut stream = TcpStream::connect(&self.address)?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        )?;
+        // HTTP/1.0: one request, one answer, no chunks.
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len())?;
         stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
@@ -70,13 +92,38 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.kill_now();
+        self.kill();
     }
 }
 
+/// The binary of a peer, if `FERULA_PEERS` names the folder where they are.
+pub fn peer(name: &str) -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("FERULA_PEERS") else {
+        eprintln!("FERULA_PEERS is not set: nothing is compared with the real {name}");
+        return None;
+    };
+    Some(PathBuf::from(folder).join(name))
+}
+
+fn prometheus_flags(folder: &Path, address: &str) -> [String; 5] {
+    [
+        format!("--storage.tsdb.path={}", folder.join("data").display()),
+        format!("--config.file={}", folder.join("prometheus.yml").display()),
+        format!("--web.listen-address={address}"),
+        "--web.enable-remote-write-receiver".to_owned(),
+        "--log.level=info".to_owned(),
+    ]
+}
+
+/// An address that nobody listens on now.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has an address").to_string()
+}
+
 /// Where cargo puts the examples of the profile that the tests were built with.
-fn executable() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("tests know their own path");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
-    profile.join("examples").join(format!("server{}", std::env::consts::EXE_SUFFIX))
+    profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }

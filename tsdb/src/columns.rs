@@ -1,6 +1,6 @@
 //! Columns with holes and columns that overlap: what reading and compaction do to samples after decoding.
 
-use ferula_model::Columns;
+use ferula_model::{Columns, CounterResetHint, Histogram};
 
 /// How many samples of each kind there are: where what is appended next begins.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,17 +15,28 @@ impl Mark {
     }
 }
 
-/// Removes the samples from `mark` on whose time is not to be kept.
-pub(crate) fn retain_from(columns: &mut Columns, mark: Mark, keep: impl Fn(i64) -> bool) {
+/// Removes the samples from `mark` on whose time is not to be kept. A histogram behind a hole loses its counter-reset hint,
+/// which spoke of a sample that is gone; `after_hole` says whether the first one stands behind one. Answers whether the end
+/// is a hole.
+pub(crate) fn retain_from(columns: &mut Columns, mark: Mark, after_hole: bool, keep: impl Fn(i64) -> bool) -> bool {
     let Columns { times, values, starts, histogram_times, histograms, histogram_starts } = columns;
     let kept = kept_places(times, mark.floats, &keep);
     compact(values, mark.floats, &kept);
     compact(starts, mark.floats, &kept);
     compact(times, mark.floats, &kept);
+    let end = histograms.len();
     let kept = kept_places(histogram_times, mark.histograms, &keep);
+    let mut expected = if after_hole { usize::MAX } else { mark.histograms };
+    for &at in &kept {
+        if let Some(histogram) = histograms.get_mut(at).filter(|_| at != expected) {
+            *histogram = without_hint(histogram);
+        }
+        expected = at + 1;
+    }
     compact(histograms, mark.histograms, &kept);
     compact(histogram_starts, mark.histograms, &kept);
     compact(histogram_times, mark.histograms, &kept);
+    end > mark.histograms && expected != end
 }
 
 fn kept_places(times: &[i64], from: usize, keep: impl Fn(i64) -> bool) -> Vec<usize> {
@@ -132,8 +143,7 @@ fn push_start(starts: &mut Vec<i64>, samples_before: usize, start: i64) {
 }
 
 /// The same histogram with an unknown counter-reset hint, unless it is a gauge.
-pub(crate) fn without_hint(histogram: &ferula_model::Histogram) -> ferula_model::Histogram {
-    use ferula_model::{CounterResetHint, Histogram};
+pub(crate) fn without_hint(histogram: &Histogram) -> Histogram {
     let keep = matches!(histogram.counter_reset(), CounterResetHint::Gauge | CounterResetHint::Unknown);
     match histogram {
         _ if keep => histogram.clone(),
@@ -153,7 +163,7 @@ pub(crate) fn without_hint(histogram: &ferula_model::Histogram) -> ferula_model:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferula_model::{CounterResetHint, Histogram, IntegerHistogram};
+    use ferula_model::IntegerHistogram;
 
     fn histogram(count: u64, counter_reset: CounterResetHint) -> Histogram {
         IntegerHistogram { count, zero_count: count, counter_reset, ..Default::default() }.into()
@@ -170,12 +180,24 @@ mod tests {
         columns.starts = vec![10, 20, 30, 40];
         columns.histogram_times = vec![2, 5];
         columns.histograms = vec![histogram(2, CounterResetHint::Unknown), histogram(5, CounterResetHint::Unknown)];
-        retain_from(&mut columns, Mark { floats: 1, histograms: 0 }, |time| time > 2);
+        let hole = retain_from(&mut columns, Mark { floats: 1, histograms: 0 }, false, |time| time > 2);
+        assert!(!hole);
         assert_eq!(
             (columns.times, columns.values, columns.starts),
             (vec![1, 3, 4], vec![1.0, 3.0, 4.0], vec![10, 30, 40])
         );
         assert_eq!((columns.histogram_times, columns.histograms.len()), (vec![5], 1));
+    }
+
+    #[test]
+    fn a_hint_is_forgotten_behind_a_hole() {
+        let mut columns = Columns {
+            histogram_times: vec![1, 2, 3, 4],
+            histograms: (1..5).map(|count| histogram(count, CounterResetHint::NotReset)).collect(),
+            ..Columns::default()
+        };
+        assert!(retain_from(&mut columns, Mark::default(), true, |time| time == 1 || time == 3));
+        assert!(columns.histograms.iter().all(|h| h.counter_reset() == CounterResetHint::Unknown));
     }
 
     #[test]

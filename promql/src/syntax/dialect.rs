@@ -14,7 +14,7 @@ pub struct Dialect {
 }
 
 /// Switches for the experimental parts of the language, all off by default, as in Prometheus 3.14. Fields follow the
-/// names of upstream's `--enable-feature`.
+/// names of upstream's `--enable-feature`; what changes the evaluation, not the language, is an option of the engine.
 ///
 /// ```
 /// use ferula_promql::syntax::{parse, Features};
@@ -32,42 +32,21 @@ pub struct Features {
     pub extended_range_selectors: bool,
     /// `promql-binop-fill-modifiers`: `fill`, `fill_left`, `fill_right`.
     pub fill_modifiers: bool,
-    /// `promql-delayed-name-removal`: the metric name is dropped at the end of the evaluation. Asked by the engine.
-    pub delayed_name_removal: bool,
-    /// `use-start-timestamps`: counter resets are also read from start timestamps. Asked by the engine.
-    pub start_timestamps: bool,
-    /// `type-and-unit-labels`: `__type__` and `__unit__` tell what a series is. Asked by the engine.
-    pub type_and_unit_labels: bool,
-    /// `promql-per-step-stats`: statistics for each step. Asked by the engine.
-    pub per_step_stats: bool,
 }
 
 impl Features {
-    /// Everything that changes what can be written, and every behaviour that promqltest scripts expect; but not
-    /// `type_and_unit_labels` and `per_step_stats`, which only change what is answered.
+    /// Everything on.
     pub const fn all() -> Self {
-        Self {
-            experimental_functions: true,
-            extended_range_selectors: true,
-            fill_modifiers: true,
-            delayed_name_removal: true,
-            start_timestamps: true,
-            type_and_unit_labels: false,
-            per_step_stats: false,
-        }
+        Self { experimental_functions: true, extended_range_selectors: true, fill_modifiers: true }
     }
 
-    /// Switches a feature on by upstream's name; says whether the name belongs to this crate. `promql-duration-expr`
+    /// Switches a feature on by upstream's name; says whether the name belongs to the language. `promql-duration-expr`
     /// is known and does nothing: duration expressions are stable since 3.14.
     pub fn enable(&mut self, name: &str) -> bool {
         match name {
             "promql-experimental-functions" => self.experimental_functions = true,
             "promql-extended-range-selectors" => self.extended_range_selectors = true,
             "promql-binop-fill-modifiers" => self.fill_modifiers = true,
-            "promql-delayed-name-removal" => self.delayed_name_removal = true,
-            "use-start-timestamps" => self.start_timestamps = true,
-            "type-and-unit-labels" => self.type_and_unit_labels = true,
-            "promql-per-step-stats" => self.per_step_stats = true,
             "promql-duration-expr" => {}
             _ => return false,
         }

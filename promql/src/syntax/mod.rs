@@ -29,7 +29,7 @@ pub use error::{ParseError, ParseErrorKind};
 pub use span::{LineColumn, Span};
 
 use ast::VectorSelector;
-use ferula_model::Matcher;
+use ferula_model::{Labels, MatchOp, Matcher};
 
 /// Reads a query and checks its types.
 ///
@@ -77,6 +77,24 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
         Expr::Selector(VectorSelector { matchers, .. }) => Ok(matchers),
         _ => Ok(Vec::new()),
     }
+}
+
+/// Reads the name of one series, `name{label="value"}`, where even `{}` is one.
+pub(crate) fn parse_series_name(text: &str) -> Result<Labels, ParseError> {
+    let wrong = |message: &str| Err(ParseError::new(ParseErrorKind::Name, None, message, text));
+    let Expr::Selector(selector) = parser::parse_selector(text, &Dialect::default())? else {
+        return wrong("expected a series");
+    };
+    if selector.matchers.iter().any(|matcher| matcher.op != MatchOp::Equal) {
+        return wrong("the labels of a series are written with =");
+    }
+    Ok(Labels::from_pairs(selector.matchers.iter().map(|matcher| (&matcher.name, &matcher.value))))
+}
+
+/// What a string literal says; `None` if the text is not one.
+pub(crate) fn unquote_literal(text: &str) -> Option<String> {
+    let length = string::check_string(text).ok()?;
+    if length == text.len() { String::from_utf8(string::unquote(text)).ok() } else { None }
 }
 
 fn check(expr: &Expr, query: &str) -> Result<(), ParseError> {

@@ -1,5 +1,6 @@
 //! Is this a number or a duration, how long is it, and what is its value?
 
+use ferula_model::number::parse_promql_number;
 use ferula_model::{DurationError, parse_duration};
 
 /// What stands at the beginning of a text, and how many bytes of it.
@@ -112,40 +113,12 @@ fn scan_duration_units(cursor: &mut Cursor<'_>) -> bool {
 
 /// The value of a number token, as Go reads it: integers in any base (a leading zero means octal), else decimal floats.
 pub(super) fn number_value(text: &str) -> Result<f64, String> {
-    let lower = text.to_ascii_lowercase();
-    match lower.as_str() {
-        "inf" => return Ok(f64::INFINITY),
-        "nan" => return Ok(f64::NAN),
-        _ => {}
-    }
-    let plain: String = lower.chars().filter(|&c| c != '_').collect();
-    if let Some(integer) = integer_value(&plain) {
-        return Ok(integer as f64);
-    }
-    let fail = |problem| Err(format!("error parsing number: strconv.ParseFloat: parsing {}: {problem}", quote(text)));
-    // Go reads hexadecimal beyond 64 bits only with an exponent, which the scanner does not take.
-    if plain.starts_with("0x") {
-        return fail("invalid syntax");
-    }
-    match plain.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => fail("value out of range"),
-        Err(_) => fail("invalid syntax"),
-    }
+    parse_promql_number(text)
+        .map_err(|error| format!("error parsing number: strconv.ParseFloat: parsing {}: {error}", quote(text)))
 }
 
 fn quote(text: &str) -> String {
     ferula_model::go_quote(text)
-}
-
-fn integer_value(plain: &str) -> Option<i64> {
-    if let Some(digits) = plain.strip_prefix("0x") {
-        return i64::from_str_radix(digits, 16).ok();
-    }
-    match plain.strip_prefix('0').filter(|digits| !digits.is_empty()) {
-        Some(digits) => i64::from_str_radix(digits, 8).ok().filter(|_| !digits.starts_with(['+', '-'])),
-        None => plain.parse().ok(),
-    }
 }
 
 /// The value of a duration token in seconds.

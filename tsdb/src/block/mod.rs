@@ -8,7 +8,8 @@
 //!  series, by labels --BlockWriter--> a folder --Block--> series by matchers, columns by time
 //! ```
 //!
-//! Read in this order: [`meta`], [`tombstones`], [`index`], `segment` (chunk files), `writer`, `reader`, `select`.
+//! Read in this order: [`meta`], [`tombstones`], [`index`], `segment` (chunk files), `writer`, `reader`, `select`,
+//! `directory` (all blocks of a database).
 //!
 //! # Invariants
 //!
@@ -16,6 +17,7 @@
 //! - Series are sorted by labels, the chunks of a series by time, and chunks do not overlap.
 //! - Bytes on disk are never trusted: what is wrong with them is a [`BlockError`] with file and offset.
 
+mod directory;
 mod error;
 pub mod index;
 pub mod meta;
@@ -25,16 +27,19 @@ mod segment;
 mod select;
 pub mod tombstones;
 pub(crate) mod wire;
-mod writer;
+pub(crate) mod writer;
 
+pub use directory::{BlockDirectory, BlockDirectoryOptions, BlockDirectoryStats, Compacted, Quarantined};
 pub use error::BlockError;
 pub use meta::{BlockMeta, BlockParent, BlockStats, Compaction};
 pub use reader::Block;
 pub use segment::{ChunkBytes, SEGMENT_BYTES_MAX};
 pub use tombstones::{Interval, Intervals, Tombstones};
-pub use writer::{BlockOptions, BlockWriter, NewChunk, new_ulid};
+pub use writer::{BlockOptions, BlockWriter, NewChunk, Ulids};
 
 /// What the name of a folder ends in while its block is written; removed at the next start.
 pub const TMP_CREATION: &str = ".tmp-for-creation";
 /// What the name of a folder ends in while its block is removed; removed at the next start.
 pub const TMP_DELETION: &str = ".tmp-for-deletion";
+/// What the name of a folder ends in when its block is damaged. Nobody reads or removes it.
+pub const QUARANTINE: &str = ".quarantined";

@@ -168,13 +168,18 @@ impl Block {
         let mut chunks = Vec::new();
         self.index.chunks(series, &mut chunks)?;
         let tombstones = self.tombstones();
-        for chunk in chunks.iter().filter(|chunk| self.is_wanted(&tombstones, series, chunk, range)) {
+        let gone = tombstones.of(series.into());
+        let mut after_hole = false;
+        for chunk in &chunks {
+            let touched = gone.is_some_and(|gone| gone.overlaps(chunk.min_time, chunk.max_time));
+            if !self.is_wanted(&tombstones, series, chunk, range) {
+                after_hole |= touched;
+                continue;
+            }
             let mark = Mark::of(columns);
             self.decode(chunk.reference, range, columns)?;
-            if let Some(gone) =
-                tombstones.of(series.into()).filter(|gone| gone.overlaps(chunk.min_time, chunk.max_time))
-            {
-                retain_from(columns, mark, |time| !gone.contains(time));
+            if let Some(gone) = gone.filter(|_| touched || after_hole) {
+                after_hole = retain_from(columns, mark, after_hole, |time| !gone.contains(time));
             }
         }
         Ok(())

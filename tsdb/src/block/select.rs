@@ -59,7 +59,7 @@ pub(super) fn series(index: &IndexReader, matchers: &[Matcher]) -> Result<Vec<u3
 
 /// Without the matchers that every series satisfies.
 fn relevant(matchers: &[Matcher]) -> Vec<&Matcher> {
-    matchers.iter().filter(|matcher| !(matcher.is_any() && !matcher.op.is_negative())).collect()
+    matchers.iter().filter(|matcher| !matcher.is_any() || matcher.op.is_negative()).collect()
 }
 
 /// The costly matchers of a kind, those with the fewest values first.
@@ -273,7 +273,7 @@ mod tests {
     /// 300 series: many values of `i`, few of `job`, `env` on every second one only.
     fn labels() -> BTreeSet<Labels> {
         let series = |i: usize| {
-            let env = if i % 2 == 0 { ["prod", "dev", "pro"][i % 3] } else { "" };
+            let env = if i.is_multiple_of(2) { ["prod", "dev", "pro"][i % 3] } else { "" };
             let pairs = [("__name__", format!("m{}", i % 5)), ("i", i.to_string()), ("job", format!("job-{}", i % 7))];
             Labels::from_pairs(pairs.into_iter().chain([("env", env.to_owned())]))
         };

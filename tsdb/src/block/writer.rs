@@ -14,8 +14,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ferula_model::Timestamp;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 use ulid::Ulid;
 
 use super::index::{ChunkRef, IndexWriter};
@@ -104,7 +106,7 @@ impl BlockWriter {
     /// Files cannot be created.
     pub fn create(fs: &Arc<dyn Fs>, root: &Path, meta: BlockMeta, options: BlockOptions) -> Result<Self, BlockError> {
         let raw = RawBlockWriter::create(fs, root, meta, options)?;
-        let spool = Spill::new(Arc::clone(fs), raw.dir.join("series.spool"), SPOOL_MEMORY_MAX);
+        let spool = Spill::new(Arc::clone(fs), raw.dir.path.join("series.spool"), SPOOL_MEMORY_MAX);
         let (record, numbers, chunks) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { raw, strings: Strings::default(), spool, record, numbers, chunks })
     }
@@ -160,7 +162,7 @@ impl BlockWriter {
             let at = usize::try_from(provisional).unwrap_or(usize::MAX);
             numbers.get(at).copied().unwrap_or(u32::MAX)
         };
-        let dir = raw.dir.clone();
+        let dir = raw.dir.path.clone();
         let corrupt = BlockError::corrupt(&dir);
         let mut cursor = Cursor::new(&spooled, 0);
         let (mut labels, mut chunks) = (Vec::new(), Vec::new());
@@ -218,7 +220,7 @@ pub(crate) struct RawBlockWriter {
     fs: Arc<dyn Fs>,
     root: PathBuf,
     /// Where it is written before it has its name.
-    dir: PathBuf,
+    dir: TemporaryDir,
     meta: BlockMeta,
     pub(crate) index: IndexWriter,
     segments: SegmentWriter,
@@ -237,8 +239,9 @@ impl RawBlockWriter {
             fs.remove_dir(&dir).context("remove", &dir)?;
         }
         fs.create_dir(&dir).context("create", &dir)?;
-        let index = IndexWriter::create(fs, &dir)?;
-        let segments = SegmentWriter::create(fs, dir.join(CHUNKS_DIR), options.segment_bytes_max)?;
+        let dir = TemporaryDir { fs: Arc::clone(fs), path: dir, armed: true };
+        let index = IndexWriter::create(fs, &dir.path)?;
+        let segments = SegmentWriter::create(fs, dir.path.join(CHUNKS_DIR), options.segment_bytes_max)?;
         let stats = BlockStats::default();
         Ok(Self { fs: Arc::clone(fs), root: root.to_owned(), dir, meta, index, segments, stats })
     }
@@ -247,7 +250,7 @@ impl RawBlockWriter {
     pub(crate) fn chunk(&mut self, chunk: NewChunk<'_>) -> Result<ChunkRef, BlockError> {
         let NewChunk { min_time, max_time, encoding, bytes } = chunk;
         let samples = chunk::sample_count(bytes).map_err(|error| BlockError::Corrupt {
-            path: self.dir.clone(),
+            path: self.dir.path.clone(),
             offset: 0,
             problem: error.to_string(),
         })? as u64;
@@ -268,12 +271,11 @@ impl RawBlockWriter {
 
     /// Completes the block and gives it its name, unless it is empty.
     pub(crate) fn finish(self) -> Result<Option<BlockMeta>, BlockError> {
-        let Self { fs, root, dir, mut meta, index, segments, stats } = self;
+        let Self { fs, root, dir: mut temporary, mut meta, index, segments, stats } = self;
         if stats.num_samples == 0 {
-            drop((index, segments));
-            fs.remove_dir(&dir).context("remove", &dir)?;
             return Ok(None);
         }
+        let dir = temporary.path.clone();
         meta.stats = stats;
         segments.finish()?;
         index.finish()?;
@@ -288,17 +290,60 @@ impl RawBlockWriter {
         fs.sync_dir(&dir).context("sync", &dir)?;
         let place = root.join(meta.ulid.to_string());
         fs.rename(&dir, &place).context("rename", &dir)?;
+        temporary.armed = false;
         fs.sync_dir(&root).context("sync", &root)?;
         Ok(Some(meta))
     }
 }
 
-/// A name for a new block: its time is `now` in milliseconds, its rest is random.
-pub fn new_ulid(now_millis: i64) -> Ulid {
-    let mut random = [0u8; 16];
-    // Without a source of randomness two blocks of one millisecond would share a name, and the second would fail to appear.
-    if getrandom::fill(&mut random).is_err() {
-        random = u128::from(std::process::id()).to_le_bytes();
+/// A folder that goes away, with what was written so far, unless it was renamed: a full disk gets its space back.
+#[derive(Debug)]
+struct TemporaryDir {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    armed: bool,
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        if self.armed {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.fs.remove_dir(&self.path);
+        }
     }
-    Ulid::from_parts(u64::try_from(now_millis).unwrap_or(0), u128::from_le_bytes(random) >> 48)
+}
+
+/// Gives new blocks their names.
+#[derive(Debug)]
+pub struct Ulids(Mutex<u64>);
+
+impl Ulids {
+    /// Names that nobody else gives.
+    pub fn random() -> Self {
+        // Without a source of randomness the process number must do.
+        let seed = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+        Self::seeded(seed)
+    }
+
+    /// The same names for the same seed; for simulations.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+
+    /// A new name, whose time is `now`.
+    pub fn next(&self, now: Timestamp) -> Ulid {
+        let mut state = self.0.lock();
+        let random = (u128::from(split_mix(&mut state)) << 64) | u128::from(split_mix(&mut state));
+        // A ULID has 80 random bits.
+        Ulid::from_parts(u64::try_from(now.as_millis()).unwrap_or(0), random >> 48)
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }

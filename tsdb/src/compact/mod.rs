@@ -7,6 +7,7 @@
 //!
 //! [`plan`] and [`retention`] decide, as pure functions of what the blocks say about themselves; [`merge`] does, streaming.
 
+pub mod merge;
 pub mod plan;
 pub mod retention;
 

@@ -125,20 +125,22 @@ fn plan_kind(metas: &[&BlockMeta], options: &CompactionOptions) -> Option<Plan> 
         .or_else(|| worn_block(settled()?, options).map(|meta| chosen(&[meta], Reason::Tombstones)))
 }
 
-/// The first run of blocks of which each one starts before all earlier ones have ended.
+/// The first run of blocks of which each one starts before all earlier ones have ended. Runs with a block that could not be
+/// compacted before are passed over; upstream tries them again every minute.
 fn overlapping<'m, 'a>(metas: &'m [&'a BlockMeta]) -> Option<&'m [&'a BlockMeta]> {
+    let sound = |run: &&[&BlockMeta]| run.len() > 1 && run.iter().all(|meta| !meta.compaction.failed);
     let mut start = 0;
     let mut end_max = i64::MIN;
     for (at, meta) in metas.iter().enumerate() {
         if meta.min_time >= end_max {
-            if at - start > 1 {
-                return metas.get(start..at);
+            if let Some(run) = metas.get(start..at).filter(sound) {
+                return Some(run);
             }
             start = at;
         }
         end_max = end_max.max(meta.max_time);
     }
-    metas.get(start..).filter(|run| run.len() > 1)
+    metas.get(start..).filter(sound)
 }
 
 /// Blocks in one aligned window of a level, if that window is full or will not fill any more.
@@ -173,9 +175,9 @@ fn worn_block<'a>(metas: &[&'a BlockMeta], options: &CompactionOptions) -> Optio
         let (tombstones, series) = (meta.stats.num_tombstones, meta.stats.num_series);
         if meta.max_time.saturating_sub(meta.min_time) < range_min {
             // The walk ends at the first small block, as upstream's does, but one that is deleted entirely is taken.
-            return (tombstones > 0 && tombstones >= series).then_some(meta);
+            return (tombstones > 0 && tombstones >= series && !meta.compaction.failed).then_some(meta);
         }
-        if tombstones as f64 / (series as f64 + 1.0) > TOMBSTONES_PER_SERIES_MAX {
+        if !meta.compaction.failed && tombstones as f64 / (series as f64 + 1.0) > TOMBSTONES_PER_SERIES_MAX {
             return Some(meta);
         }
     }
@@ -288,7 +290,11 @@ mod tests {
                 vec![block(1, 0, 20), block(2, 10, 30), block(3, 40, 60), block(4, 50, 70)],
                 vec![1, 2],
             ),
-            ("even failed ones", vec![failed(block(1, 0, 20)), block(2, 10, 30)], vec![1, 2]),
+            (
+                "not those that failed before",
+                vec![failed(block(1, 0, 20)), block(2, 10, 30), block(3, 40, 60), block(4, 50, 70)],
+                vec![3, 4],
+            ),
             ("given in any order", vec![block(2, 19, 40), block(3, 40, 60), block(1, 0, 20)], vec![1, 2]),
         ];
         for (what, metas, expected) in cases {

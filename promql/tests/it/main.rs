@@ -1,0 +1,3 @@
+//! The promql crate through its public door.
+
+mod conformance;
