@@ -1,6 +1,7 @@
 //! Tests of the storage engine through its public door.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod blocks;
 mod model;
+mod peers;
