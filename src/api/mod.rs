@@ -10,8 +10,10 @@
 //!
 //! The bytes are those of Prometheus 3.14: field order, float text, error types, status codes and messages.
 
+mod admin;
 mod answer;
 mod error;
+mod federate;
 mod json;
 mod params;
 mod query;
@@ -21,11 +23,12 @@ mod status;
 
 use std::sync::Arc;
 
-use ferula_model::{Clock, ExemplarQueryable, Queryable};
+use ferula_model::{Clock, ExemplarQueryable, Labels, Queryable};
 use ferula_promql::syntax::Features;
 use ferula_promql::{CancelToken, Engine};
 use http::Method;
 
+pub use admin::Admin;
 pub use error::{ApiError, ErrorKind};
 pub use params::{Params, SignedDuration};
 pub use response::{Body, Response};
@@ -40,6 +43,8 @@ pub struct Request {
     pub path: String,
     /// Query string and form.
     pub params: Params,
+    /// The header `Accept`.
+    pub accept: Option<String>,
     /// Is set when the client goes away.
     pub cancel: CancelToken,
 }
@@ -53,12 +58,23 @@ pub struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) features: Features,
     pub(crate) status: Option<Arc<dyn Status>>,
+    pub(crate) external_labels: Labels,
+    pub(crate) admin: Option<Arc<dyn Admin>>,
 }
 
 impl Api {
     /// An API that answers queries over `storage`.
     pub fn new(storage: Arc<dyn Queryable>, engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
-        Self { storage, exemplars: None, engine, clock, features: Features::default(), status: None }
+        Self {
+            storage,
+            exemplars: None,
+            engine,
+            clock,
+            features: Features::default(),
+            status: None,
+            external_labels: Labels::empty(),
+            admin: None,
+        }
     }
 
     /// Answers `/query_exemplars` too.
@@ -75,6 +91,26 @@ impl Api {
         self
     }
 
+    /// Labels that name this server to others: `/federate` adds them.
+    #[must_use]
+    pub fn with_external_labels(mut self, labels: Labels) -> Self {
+        self.external_labels = labels;
+        self
+    }
+
+    /// Allows `/admin/tsdb/...`; without this they answer that they are disabled.
+    #[must_use]
+    pub fn with_admin(mut self, admin: Arc<dyn Admin>) -> Self {
+        self.admin = Some(admin);
+        self
+    }
+
+    /// Answers `/federate`: the newest samples in the text format.
+    pub fn federate(&self, request: &Request) -> Response {
+        federate::answer(self, request)
+            .unwrap_or_else(|error| Response::text(error.kind.status(), format!("{error}\n")))
+    }
+
     /// Answers a request. This may take as long as a query may take: call it where blocking is allowed.
     pub fn answer(&self, request: &Request) -> Response {
         let path: Vec<&str> = request.path.split('/').skip(1).collect();
@@ -89,6 +125,7 @@ impl Api {
             ["series"] if read => series::series(self, request),
             ["labels"] if read => series::label_names(self, request),
             ["label", name, "values"] if get => series::label_values(self, request, name),
+            ["admin", "tsdb", call] => admin::answer(self, request, call),
             ["status", page] if get => status::answer(self, request, page),
             _ => return Response::not_found(),
         };

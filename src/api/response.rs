@@ -2,6 +2,8 @@
 //!
 //! `{"status":"success","data":...}` or `{"status":"error","errorType":"...","error":"..."}`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -14,7 +16,7 @@ pub struct Response {
     /// The status.
     pub status: StatusCode,
     /// The media type of the body; `None` without a body.
-    pub content_type: Option<&'static str>,
+    pub content_type: Option<Cow<'static, str>>,
     /// The body.
     pub body: Body,
 }
@@ -50,7 +52,7 @@ impl Body {
     }
 }
 
-const JSON: &str = "application/json";
+const JSON: Cow<'static, str> = Cow::Borrowed("application/json");
 
 impl Response {
     /// `data` (JSON) in the envelope of a success.
@@ -92,20 +94,24 @@ impl Response {
         Self::text(StatusCode::NOT_FOUND, "404 page not found\n")
     }
 
+    /// A path that exists, but not for this method.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+    }
+
     /// Plain text.
     pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
-        Self { status, content_type: Some("text/plain; charset=utf-8"), body: Body::Whole(text.into()) }
+        Self { status, content_type: Some(Cow::Borrowed("text/plain; charset=utf-8")), body: Body::Whole(text.into()) }
     }
 
     /// A page of HTML.
     pub(crate) fn page(html: &'static str) -> Self {
         let body = Body::Whole(Bytes::from_static(html.as_bytes()));
-        Self { status: StatusCode::OK, content_type: Some("text/html; charset=utf-8"), body }
+        Self { status: StatusCode::OK, content_type: Some(Cow::Borrowed("text/html; charset=utf-8")), body }
     }
 
-    /// Metrics in the text format.
-    pub(crate) fn exposition(text: Vec<u8>) -> Self {
-        let content_type = Some("text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
-        Self { status: StatusCode::OK, content_type, body: Body::Whole(text.into()) }
+    /// Metrics in the format that was negotiated.
+    pub(crate) fn exposition(content_type: String, body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, content_type: Some(content_type.into()), body: Body::Whole(body.into()) }
     }
 }

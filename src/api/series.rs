@@ -44,7 +44,7 @@ pub(super) fn label_names(api: &Api, request: &Request) -> Result<Response, ApiE
 
 /// The values of a label: `match[]`, `start`, `end`, `limit`. A name that starts with `U__` is unescaped first.
 pub(super) fn label_values(api: &Api, request: &Request, name: &str) -> Result<Response, ApiError> {
-    let name = name.to_owned();
+    let name = ferula_exposition::Escaping::Values.unescape(name);
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {}", go_quote(&name))));
     }
@@ -96,7 +96,7 @@ pub(super) fn selectors(request: &Request) -> Result<Vec<Vec<Matcher>>, ApiError
         .collect()
 }
 
-fn time_range(request: &Request) -> Result<TimeRange, ApiError> {
+pub(super) fn time_range(request: &Request) -> Result<TimeRange, ApiError> {
     let start = request.params.time("start")?.unwrap_or(Timestamp::MIN);
     let end = request.params.time("end")?.unwrap_or(Timestamp::MAX);
     if end < start {

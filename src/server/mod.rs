@@ -23,8 +23,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
+use ferula_exposition::negotiate::Negotiated;
+use ferula_exposition::{MetricFamily, encode_with};
 use ferula_promql::CancelToken;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
 pub use body::ResponseBody;
@@ -56,8 +58,8 @@ pub trait RequestObserver: Send + Sync {
     fn observe(&self, handler: &'static str, status: StatusCode, seconds: f64, body_bytes: Option<u64>);
 }
 
-/// Gives the host's own metrics as text.
-pub type MetricsSource = Arc<dyn Fn() -> Vec<u8> + Send + Sync>;
+/// Gives the host's own metrics.
+pub type MetricsSource = Arc<dyn Fn() -> Vec<MetricFamily> + Send + Sync>;
 
 /// Whether the server is ready for queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,11 +196,12 @@ impl Server {
             Route::Preflight if method == Method::OPTIONS => Response::no_content(),
             Route::Healthy if reads => Response::text(StatusCode::OK, "Prometheus Server is Healthy.\n"),
             Route::Ready if reads => self.ready(),
-            Route::Metrics if reads => self.own_metrics(),
+            Route::Metrics if reads => self.own_metrics(accept(request.headers())),
             Route::Reload | Route::Quit => self.control(route, &method).await,
             Route::Write if method == Method::POST => self.receive(request).await,
             Route::Api(_) if method == Method::OPTIONS => Response::no_content(),
-            Route::Api(_) => self.ask(path, request).await,
+            Route::Api(_) => self.ask(path, request, Api::answer).await,
+            Route::Federate if reads => self.ask(path, request, Api::federate).await,
             Route::Root if reads => Response::page(ROOT_PAGE),
             _ => Response::not_found(),
         }
@@ -211,11 +214,12 @@ impl Server {
         }
     }
 
-    fn own_metrics(&self) -> Response {
-        match &self.metrics {
-            Some(metrics) => Response::exposition(metrics()),
-            None => Response::not_found(),
-        }
+    fn own_metrics(&self, accept: Option<&str>) -> Response {
+        let Some(metrics) = &self.metrics else { return Response::not_found() };
+        let negotiated = Negotiated::from_accept(accept);
+        let mut body = Vec::new();
+        encode_with(&metrics(), negotiated.format(), &negotiated.options(), &mut body);
+        Response::exposition(negotiated.content_type(), body)
     }
 
     async fn control(&self, route: Route, method: &Method) -> Response {
@@ -260,7 +264,12 @@ impl Server {
         }
     }
 
-    async fn ask<B>(&self, path: String, request: http::Request<B>) -> Response
+    async fn ask<B>(
+        &self,
+        path: String,
+        request: http::Request<B>,
+        answer: fn(&Api, &api::Request) -> Response,
+    ) -> Response
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -269,6 +278,7 @@ impl Server {
             return Response::text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
         }
         let method = request.method().clone();
+        let accept = accept(request.headers()).map(str::to_owned);
         let query = request.uri().query().unwrap_or_default().to_owned();
         let form = match route::is_form(&request) {
             false => Bytes::new(),
@@ -279,12 +289,12 @@ impl Server {
         };
         let cancel = CancelToken::new();
         let path = path.strip_prefix("/api/v1").unwrap_or(&path).to_owned();
-        let request = api::Request { method, path, params: Params::new(&query, &form), cancel: cancel.clone() };
+        let request = api::Request { method, path, params: Params::new(&query, &form), accept, cancel: cancel.clone() };
         let api = self.api.clone();
         // If the client goes away, hyper drops this future and with it the guard.
         let _guard = CancelOnDrop(cancel);
-        let answer = blocking(move || api.answer(&request)).await;
-        answer.unwrap_or_else(|| Response::text(StatusCode::INTERNAL_SERVER_ERROR, "request was interrupted\n"))
+        let answered = blocking(move || answer(&api, &request)).await;
+        answered.unwrap_or_else(|| Response::text(StatusCode::INTERNAL_SERVER_ERROR, "request was interrupted\n"))
     }
 }
 
@@ -318,6 +328,10 @@ where
     }
 }
 
+fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok())
+}
+
 fn accepted_coding<B>(request: &http::Request<B>) -> Coding {
     let header = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     header.map_or(Coding::Plain, Coding::accepted)
@@ -327,8 +341,11 @@ fn finish(response: Response, coding: Coding) -> http::Response<ResponseBody> {
     let mut out = http::Response::new(ResponseBody::new(response.body, coding));
     *out.status_mut() = response.status;
     let headers = out.headers_mut();
-    if let Some(content_type) = response.content_type {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(content_type) = &response.content_type {
+        // Media types are made here, of ASCII.
+        if let Ok(value) = HeaderValue::from_str(content_type) {
+            headers.insert(header::CONTENT_TYPE, value);
+        }
     }
     if let Some(name) = coding.name().filter(|_| response.content_type.is_some()) {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));

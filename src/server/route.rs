@@ -14,6 +14,7 @@ pub(super) enum Route {
     Reload,
     Quit,
     Write,
+    Federate,
     /// `/api/v1/...`; holds the name for metrics.
     Api(&'static str),
     Preflight,
@@ -59,6 +60,7 @@ impl Route {
             "/-/reload" => Route::Reload,
             "/-/quit" => Route::Quit,
             "/api/v1/write" => Route::Write,
+            "/federate" => Route::Federate,
             _ => Self::below_api(path),
         }
     }
@@ -86,6 +88,7 @@ impl Route {
             Route::Reload => "/-/reload",
             Route::Quit => "/-/quit",
             Route::Write => "/api/v1/write",
+            Route::Federate => "/federate",
             Route::Api(path) => path,
             Route::Preflight => "/api/v1/*",
             Route::Unknown => "/*",
@@ -94,7 +97,7 @@ impl Route {
 
     /// Whether answers may be compressed.
     pub(super) fn is_compressed(self) -> bool {
-        matches!(self, Route::Api(_) | Route::Metrics)
+        matches!(self, Route::Api(_) | Route::Metrics | Route::Federate)
     }
 }
 
