@@ -1,0 +1,127 @@
+//! Limits: may this query go on?
+//!
+//! Samples and bytes are counted while they are held, over all threads of a query. Time and cancellation are looked at
+//! before each series.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::engine::CancelToken;
+use crate::error::QueryError;
+
+/// The limits of one query and how much of them is used.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    max_samples: u64,
+    max_bytes: u64,
+    started: Instant,
+    timeout: Duration,
+    cancel: CancelToken,
+    used: Arc<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    samples: AtomicU64,
+    samples_peak: AtomicU64,
+    bytes: AtomicU64,
+    bytes_peak: AtomicU64,
+}
+
+/// Samples that are held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    used: Arc<Used>,
+    samples: u64,
+    bytes: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.used.samples.fetch_sub(self.samples, Ordering::Relaxed);
+        self.used.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Limits {
+    pub(crate) fn new(max_samples: u64, max_bytes: u64, timeout: Duration, cancel: CancelToken) -> Self {
+        Self { max_samples, max_bytes, started: Instant::now(), timeout, cancel, used: Arc::default() }
+    }
+
+    /// Counts samples as held.
+    pub(crate) fn hold(&self, samples: u64, bytes: u64) -> Result<Hold, QueryError> {
+        let held = self.used.samples.fetch_add(samples, Ordering::Relaxed).saturating_add(samples);
+        let held_bytes = self.used.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let hold = Hold { used: Arc::clone(&self.used), samples, bytes };
+        if held > self.max_samples {
+            return Err(QueryError::TooManySamples { limit: self.max_samples });
+        }
+        if self.max_bytes > 0 && held_bytes > self.max_bytes {
+            return Err(QueryError::TooManyBytes { limit: self.max_bytes });
+        }
+        self.used.samples_peak.fetch_max(held, Ordering::Relaxed);
+        self.used.bytes_peak.fetch_max(held_bytes, Ordering::Relaxed);
+        Ok(hold)
+    }
+
+    /// Whether a grid is short enough that one series of it may be held at all.
+    pub(crate) fn admits_steps(&self, steps: usize) -> Result<(), QueryError> {
+        let steps = steps as u64;
+        let held = self.used.samples.load(Ordering::Relaxed);
+        if steps.saturating_add(held) > self.max_samples {
+            return Err(QueryError::TooManySamples { limit: self.max_samples });
+        }
+        if self.max_bytes > 0 && steps.saturating_mul(8) > self.max_bytes {
+            return Err(QueryError::TooManyBytes { limit: self.max_bytes });
+        }
+        Ok(())
+    }
+
+    /// Whether there is time left and the asker still waits.
+    pub(crate) fn check(&self, stage: &'static str) -> Result<(), QueryError> {
+        if self.cancel.is_canceled() {
+            return Err(QueryError::Canceled { stage });
+        }
+        if self.started.elapsed() >= self.timeout {
+            return Err(QueryError::Timeout { stage, after: self.timeout });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn peak_samples(&self) -> u64 {
+        self.used.samples_peak.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.used.bytes_peak.load(Ordering::Relaxed)
+    }
+}
+
+/// What a worker counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) total_queryable: u64,
+    pub(crate) read: u64,
+    /// For each step of the query's grid; empty unless asked for.
+    pub(crate) queryable_per_step: Vec<u64>,
+    pub(crate) read_per_step: Vec<u64>,
+}
+
+impl Counters {
+    pub(crate) fn merge(&mut self, other: Counters) {
+        self.total_queryable += other.total_queryable;
+        self.read += other.read;
+        merge_steps(&mut self.queryable_per_step, other.queryable_per_step);
+        merge_steps(&mut self.read_per_step, other.read_per_step);
+    }
+}
+
+fn merge_steps(mine: &mut Vec<u64>, theirs: Vec<u64>) {
+    if mine.len() < theirs.len() {
+        mine.resize(theirs.len(), 0);
+    }
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine += theirs;
+    }
+}

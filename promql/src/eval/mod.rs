@@ -1,0 +1,225 @@
+//! Evaluation: series by series over all steps.
+//!
+//! ```text
+//!  plan --build--> operators          select --rate--> abs --> (sum: one accumulator for each group) --> result
+//!                                       one series at a time, all steps at once
+//! ```
+//!
+//! An [`Operator`] knows the labels of its series before it computes any of them, and computes each independently of
+//! the others: any thread may ask for any series at any time. Operators that need several series at once
+//! (aggregations, joins, sorting) are evaluated while the operators are built, over those of their operands, and become
+//! operators over what they hold. So an operator tree never buffers what it does not need, and independent series
+//! spread over threads wherever somebody consumes them ([`parallel`]).
+//!
+//! Read in this order: [`steps`] (what flows), [`build`] (the single match from plan to operators), [`select`] and
+//! [`window`] (where samples become steps), [`aggregate`] and [`binary`], [`result`].
+//!
+//! # Invariants
+//!
+//! - A result never depends on the timing of threads: what is merged, is merged in the order of series.
+//! - Limits, time and cancellation are checked before each series.
+
+pub(crate) mod aggregate;
+pub(crate) mod binary;
+pub(crate) mod build;
+pub(crate) mod distinct;
+pub(crate) mod limits;
+pub(crate) mod parallel;
+pub(crate) mod result;
+pub(crate) mod select;
+pub(crate) mod steps;
+pub(crate) mod subquery;
+pub(crate) mod window;
+
+use std::sync::Arc;
+
+use ferula_model::{Columns, Labels, Querier, StepGrid};
+use parking_lot::Mutex;
+
+use crate::annotation::Annotations;
+use crate::error::QueryError;
+use crate::functions::registry::FunctionRegistry;
+use crate::plan::{NodeId, Plan};
+use limits::{Counters, Limits};
+use steps::StepVector;
+
+/// The place of a node in the order of evaluation; of equal annotations the one of the highest stays.
+pub(crate) type NodeOrder = NodeId;
+
+/// What all operators of one query share.
+pub(crate) struct Env<'q> {
+    pub(crate) plan: &'q Plan,
+    pub(crate) querier: &'q dyn Querier,
+    pub(crate) functions: &'q FunctionRegistry,
+    pub(crate) settings: Settings,
+    pub(crate) limits: &'q Limits,
+    /// Annotations and counters of finished work.
+    pub(crate) ledger: Mutex<Ledger>,
+}
+
+/// The switches that change what a query answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) lookback_millis: i64,
+    /// The grid of the whole query.
+    pub(crate) query_grid: StepGrid,
+    pub(crate) is_range: bool,
+    pub(crate) threads: usize,
+    pub(crate) delayed_name_removal: bool,
+    pub(crate) use_start_timestamps: bool,
+    pub(crate) type_and_unit_labels: bool,
+    pub(crate) per_step_statistics: bool,
+}
+
+/// What work leaves behind besides its result.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) annotations: Annotations,
+    pub(crate) counters: Counters,
+}
+
+impl Env<'_> {
+    /// Adds what a worker noted.
+    pub(crate) fn settle(&self, worker: &mut Worker) {
+        let mut ledger = self.ledger.lock();
+        if !worker.annotations.is_empty() {
+            ledger.annotations.merge(std::mem::take(&mut worker.annotations));
+        }
+        ledger.counters.merge(std::mem::take(&mut worker.counters));
+    }
+}
+
+/// What one thread needs to compute series: memory to reuse, and notes that are merged when it is done.
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    /// Samples as the storage gave them.
+    pub(crate) columns: Columns,
+    /// Histograms of `columns` as float histograms.
+    pub(crate) float_histograms: Vec<Arc<ferula_model::FloatHistogram>>,
+    spare: Vec<StepVector>,
+    pub(crate) annotations: Annotations,
+    pub(crate) counters: Counters,
+}
+
+impl Worker {
+    /// An empty step vector, from memory used before if there is some.
+    pub(crate) fn take(&mut self, steps: usize) -> StepVector {
+        let mut vector = self.spare.pop().unwrap_or_default();
+        vector.reset(steps);
+        vector
+    }
+
+    /// Gives a step vector back for reuse.
+    pub(crate) fn give(&mut self, vector: StepVector) {
+        if self.spare.len() < 16 {
+            self.spare.push(vector);
+        }
+    }
+}
+
+/// The name of a series at this point of the evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) labels: Labels,
+    /// With delayed name removal: the name is to be dropped at the end.
+    pub(crate) drop_name: bool,
+}
+
+impl Head {
+    pub(crate) fn new(labels: Labels) -> Self {
+        Self { labels, drop_name: false }
+    }
+}
+
+/// Yields series, each at all steps of a grid.
+pub(crate) trait Operator: Send + Sync {
+    /// Which series; some may turn out to have no point.
+    fn heads(&self) -> &[Head];
+
+    /// How many steps each series has.
+    fn steps(&self) -> usize;
+
+    /// Computes series `index` into `out`, whatever it held before.
+    fn compute(&self, index: usize, worker: &mut Worker, out: &mut StepVector) -> Result<(), QueryError>;
+
+    /// Whether the series are there already and computing one is a copy.
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    /// The held series itself, if it is held.
+    fn held(&self, _index: usize) -> Option<&StepVector> {
+        None
+    }
+}
+
+pub(crate) type BoxOperator<'q> = Box<dyn Operator + 'q>;
+
+impl<T: Operator + ?Sized> Operator for Arc<T> {
+    fn heads(&self) -> &[Head] {
+        (**self).heads()
+    }
+
+    fn steps(&self) -> usize {
+        (**self).steps()
+    }
+
+    fn compute(&self, index: usize, worker: &mut Worker, out: &mut StepVector) -> Result<(), QueryError> {
+        (**self).compute(index, worker, out)
+    }
+
+    fn is_held(&self) -> bool {
+        (**self).is_held()
+    }
+
+    fn held(&self, index: usize) -> Option<&StepVector> {
+        (**self).held(index)
+    }
+}
+
+/// Series that are there already.
+#[derive(Debug)]
+pub(crate) struct Held {
+    heads: Vec<Head>,
+    vectors: Vec<StepVector>,
+    steps: usize,
+    _held: Vec<limits::Hold>,
+}
+
+impl Held {
+    pub(crate) fn new(steps: usize, series: Vec<(Head, StepVector)>, limits: &Limits) -> Result<Self, QueryError> {
+        let (heads, vectors): (Vec<_>, Vec<_>) = series.into_iter().unzip();
+        let samples = vectors.iter().map(StepVector::samples).sum();
+        let bytes = vectors.iter().map(StepVector::heap_bytes).sum();
+        let held = vec![limits.hold(samples, bytes)?];
+        Ok(Self { heads, vectors, steps, _held: held })
+    }
+
+    /// Takes the series out.
+    pub(crate) fn into_series(self) -> impl Iterator<Item = (Head, StepVector)> {
+        self.heads.into_iter().zip(self.vectors)
+    }
+}
+
+impl Operator for Held {
+    fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    fn steps(&self) -> usize {
+        self.steps
+    }
+
+    fn compute(&self, index: usize, _: &mut Worker, out: &mut StepVector) -> Result<(), QueryError> {
+        out.copy_from(&self.vectors[index]);
+        Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        true
+    }
+
+    fn held(&self, index: usize) -> Option<&StepVector> {
+        self.vectors.get(index)
+    }
+}
