@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use ferula_model::number::{FloatForm, PrecisionForm, format_float, write_float_precise};
+
 use crate::eval::NodeOrder;
+use crate::syntax::Span;
 
 /// How serious an annotation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +134,7 @@ impl Annotations {
                 continue;
             };
             let suffix = entry.monotonicity.map(|change| change.suffix()).unwrap_or_default();
-            let place = line_and_column(query, position);
+            let place = Span::new(position, position).line_column(query);
             match severity {
                 Severity::Warning => warnings.push(format!("PromQL warning: {text}{suffix} ({place})")),
                 Severity::Info => infos.push(format!("PromQL info: {text}{suffix} ({place})")),
@@ -141,35 +144,17 @@ impl Annotations {
     }
 }
 
-/// `line:column`, both counted from 1, columns in bytes.
-fn line_and_column(query: &str, position: usize) -> String {
-    let before = &query.as_bytes()[..position.min(query.len())];
-    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    format!("{line}:{}", before.len() - start + 1)
-}
-
 /// Go's `%g`.
 fn short(value: f64) -> String {
-    ferula_model::number::format_g(value)
+    format_float(value, FloatForm::Shortest)
 }
 
 /// Go's `%.2g`.
 fn two_digits(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return short(value);
-    }
-    let text = format!("{value:.1e}");
-    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
-    if (-4..2).contains(&exponent) {
-        let decimals = usize::try_from(1 - exponent).unwrap_or(0);
-        let plain = format!("{value:.decimals$}");
-        return if plain.contains('.') { plain.trim_end_matches('0').trim_end_matches('.').to_owned() } else { plain };
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_float_precise(&mut out, value, PrecisionForm::General, 2);
+    out
 }
 
 /// Seconds since the epoch as upstream prints moments here.
@@ -187,9 +172,9 @@ mod tests {
     #[test]
     fn identical_texts_merge_and_the_last_evaluated_place_stays() {
         let mut annotations = Annotations::default();
-        annotations.warn(NodeOrder(2), 7, "same");
-        annotations.warn(NodeOrder(1), 0, "same");
-        annotations.info(NodeOrder(1), 3, "other");
+        annotations.warn(crate::plan::NodeId(2), 7, "same");
+        annotations.warn(crate::plan::NodeId(1), 0, "same");
+        annotations.info(crate::plan::NodeId(1), 3, "other");
         let (warnings, infos) = annotations.into_texts("sum(a) +\nb");
         assert_eq!(warnings, ["PromQL warning: same (1:8)"]);
         assert_eq!(infos, ["PromQL info: other (1:4)"]);

@@ -12,7 +12,7 @@ use super::{Answers, Kind, Node, NodeId, Plan, Selector};
 use crate::check::{self, AggregateParam, Instant, Range, Scalar, Typed};
 use crate::error::QueryError;
 use crate::functions::{Function, FunctionId};
-use crate::syntax::Span;
+use crate::syntax::{QueryTimes, Span};
 use crate::syntax::ast::{At, Length, Modifiers, VectorSelector};
 
 /// The times a plan is bound to.
@@ -143,7 +143,7 @@ impl Lowering {
             }
         };
         if let Some(number) = self.query_constant(id) {
-            return Ok(self.add(Kind::Number(number), call.span, Vec::new(), false));
+            return Ok(self.add(Kind::Number(number), call.span, Vec::new(), id == FunctionId::Pi));
         }
         // The sample's own time is only known where it is selected.
         let answers = match id {
@@ -188,18 +188,18 @@ impl Lowering {
                 let mut selector = self.selector(&matrix.selector, Answers::Value)?;
                 selector.function = function;
                 let invariant = selector.at_millis.is_some();
-                let range_millis = self.length(&matrix.range)?;
+                let range_millis = self.length(&matrix.range, false)?;
                 Ok(self.add(Kind::RangeSelect { selector, range_millis }, matrix.span, Vec::new(), invariant))
             }
             Range::Subquery(subquery) => {
                 let child = self.instant(&subquery.operand)?;
                 let child = self.pin(child);
                 let step_millis = match &subquery.step {
-                    Some(step) => self.length(step)?,
+                    Some(step) => self.length(step, false)?,
                     None => self.times.subquery_step_millis,
                 };
                 let (offset_millis, at_millis) = self.modifiers(&subquery.modifiers)?;
-                let range_millis = self.length(&subquery.range)?;
+                let range_millis = self.length(&subquery.range, false)?;
                 let kind = Kind::Subquery { child, range_millis, step_millis, offset_millis, at_millis };
                 Ok(self.add(kind, subquery.span, Vec::new(), at_millis.is_some()))
             }
@@ -226,7 +226,7 @@ impl Lowering {
     }
 
     fn modifiers(&self, modifiers: &Modifiers) -> Result<(i64, Option<i64>), QueryError> {
-        let offset = modifiers.offset.as_ref().map(|offset| self.length(offset)).transpose()?.unwrap_or(0);
+        let offset = modifiers.offset.as_ref().map(|offset| self.length(offset, true)).transpose()?.unwrap_or(0);
         let at = modifiers.at.map(|at| match at {
             At::Timestamp(millis) => millis,
             At::Start => self.times.grid.start().as_millis(),
@@ -235,16 +235,10 @@ impl Lowering {
         Ok((offset, at))
     }
 
-    /// A length in whole milliseconds.
-    fn length(&self, length: &Length) -> Result<i64, QueryError> {
-        match length {
-            Length::Nanos(nanos) => Ok(nanos / 1_000_000),
-            Length::Expr(expr) => {
-                let (step, range) = (self.query_step_millis(), self.query_range_millis());
-                let nanos = expr.resolve(step, range).map_err(|error| QueryError::execution(error.to_string()))?;
-                Ok(nanos / 1_000_000)
-            }
-        }
+    /// A length in whole milliseconds; `signed` behind `offset`.
+    fn length(&self, length: &Length, signed: bool) -> Result<i64, QueryError> {
+        let times = QueryTimes { step_millis: self.query_step_millis(), range_millis: self.query_range_millis() };
+        length.millis(times, signed).map_err(|error| QueryError::execution(error.to_string()))
     }
 
     fn query_step_millis(&self) -> i64 {

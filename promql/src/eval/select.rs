@@ -1,0 +1,276 @@
+//! Instant selectors: which sample is the newest at each step?
+//!
+//! A [`Selection`] is the storage's answer to a selector's matchers; [`Select`] turns each of its series into steps. The
+//! newest sample counts if it is younger than the lookback and no stale marker.
+
+use std::sync::Arc;
+
+use ferula_model::{Columns, Histogram, SelectHints, SeriesSet, StepGrid, TimeRange, Timestamp, is_stale};
+
+use super::limits::Hold;
+use super::steps::{StepVector, histogram_samples};
+use super::{Env, Head, Operator, Worker};
+use crate::error::QueryError;
+use crate::functions::extended;
+use crate::functions::note::{Notes, Place};
+use crate::functions::window::Samples;
+use crate::plan::{Answers, NodeId, Selector};
+use crate::syntax::ast::Extension;
+
+/// From where each step looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    pub(crate) grid: StepGrid,
+    pub(crate) at_millis: Option<i64>,
+    pub(crate) offset_millis: i64,
+}
+
+impl Reference {
+    /// The moment from which step `index` looks back.
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> i64 {
+        match self.at_millis {
+            Some(at) => at.saturating_sub(self.offset_millis),
+            None => self.grid.at(index).as_millis().saturating_sub(self.offset_millis),
+        }
+    }
+
+    /// The first and the last of these moments.
+    pub(crate) fn span(&self) -> (i64, i64) {
+        (self.at(0), self.at(self.grid.len() - 1))
+    }
+}
+
+/// The series that a selector found, and which of their samples are needed.
+pub(crate) struct Selection<'q> {
+    set: Box<dyn SeriesSet + 'q>,
+    pub(crate) heads: Vec<Head>,
+    range: TimeRange,
+    env: &'q Env<'q>,
+}
+
+/// What a selector needs before and after the moments it looks from, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    pub(crate) before: i64,
+    pub(crate) after: i64,
+}
+
+impl Reach {
+    /// What `selector` needs: its window (`None` for an instant selector), widened by the lookback where it is extended.
+    pub(crate) fn of(selector: &Selector, range_millis: Option<i64>, lookback_millis: i64) -> Reach {
+        match (range_millis, selector.extension) {
+            (None, Some(Extension::Smoothed)) => Reach { before: lookback_millis, after: lookback_millis },
+            (None, _) => Reach { before: lookback_millis, after: 0 },
+            (Some(range), None) => Reach { before: range, after: 0 },
+            (Some(range), Some(Extension::Anchored)) => {
+                Reach { before: range.saturating_add(lookback_millis), after: 0 }
+            }
+            (Some(range), Some(Extension::Smoothed)) => {
+                Reach { before: range.saturating_add(lookback_millis), after: lookback_millis }
+            }
+        }
+    }
+
+    /// The times of all samples that are needed.
+    pub(crate) fn times(&self, reference: &Reference) -> TimeRange {
+        let (first, last) = reference.span();
+        // Windows are open on the left.
+        let min = first.saturating_sub(self.before).saturating_add(1);
+        TimeRange::new(Timestamp(min), Timestamp(last.saturating_add(self.after)))
+    }
+}
+
+impl<'q> Selection<'q> {
+    pub(crate) fn open(
+        env: &'q Env<'q>,
+        selector: &Selector,
+        reference: &Reference,
+        range_millis: Option<i64>,
+    ) -> Result<Self, QueryError> {
+        let reach = Reach::of(selector, range_millis, env.settings.lookback_millis);
+        let range = reach.times(reference);
+        let hints = SelectHints {
+            range: Some(range),
+            step_millis: if env.settings.is_range { reference.grid.step_millis() } else { 0 },
+            function: selector.function,
+            range_millis: range_millis.unwrap_or(0),
+            statistics_only: selector.statistics_only,
+            ..SelectHints::default()
+        };
+        let set = env.querier.select(&hints, &selector.matchers)?;
+        let warnings = set.warnings();
+        if !warnings.is_empty() {
+            let mut ledger = env.ledger.lock();
+            for warning in warnings {
+                ledger.annotations.storage(warning);
+            }
+        }
+        env.limits.check("query execution")?;
+        let heads = (0..set.len()).map(|index| Head::new(set.labels(index))).collect();
+        Ok(Self { set, heads, range, env })
+    }
+
+    /// Reads a series into `worker.columns`, and its histograms as floats beside them.
+    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<Hold, QueryError> {
+        self.set.read(index, self.range, &mut worker.columns)?;
+        worker.float_histograms.clear();
+        for histogram in &worker.columns.histograms {
+            worker.float_histograms.push(match histogram {
+                Histogram::Float(histogram) => Arc::clone(histogram),
+                Histogram::Integer(_) => histogram.to_float(),
+            });
+        }
+        worker.columns.histograms.clear();
+        let samples = worker.columns.times.len() as u64
+            + worker.float_histograms.iter().map(|h| histogram_samples(h)).sum::<u64>();
+        worker.counters.read += samples;
+        self.env.limits.hold(samples, samples * 16)
+    }
+}
+
+/// Removes stale markers of both kinds.
+pub(crate) fn drop_stale_markers(worker: &mut Worker) {
+    let Columns { times, values, starts, histogram_times, histogram_starts, .. } = &mut worker.columns;
+    if values.iter().any(|value| is_stale(*value)) {
+        let keep: Vec<bool> = values.iter().map(|value| !is_stale(*value)).collect();
+        retain(times, &keep);
+        retain(values, &keep);
+        retain(starts, &keep);
+    }
+    let histograms = &mut worker.float_histograms;
+    if histograms.iter().any(|histogram| is_stale(histogram.sum)) {
+        let keep: Vec<bool> = histograms.iter().map(|histogram| !is_stale(histogram.sum)).collect();
+        retain(histogram_times, &keep);
+        retain(histogram_starts, &keep);
+        retain(histograms, &keep);
+    }
+}
+
+fn retain<T>(column: &mut Vec<T>, keep: &[bool]) {
+    let mut keep = keep.iter();
+    column.retain(|_| keep.next().copied().unwrap_or(true));
+}
+
+impl Worker {
+    /// The samples read last.
+    pub(crate) fn samples(&self) -> Samples<'_> {
+        Samples {
+            times: &self.columns.times,
+            values: &self.columns.values,
+            starts: &self.columns.starts,
+            histogram_times: &self.columns.histogram_times,
+            histograms: &self.float_histograms,
+            histogram_starts: &self.columns.histogram_starts,
+        }
+    }
+}
+
+/// An instant selector.
+pub(crate) struct Select<'q> {
+    selection: Selection<'q>,
+    reference: Reference,
+    extension: Option<Extension>,
+    answers: Answers,
+    place: Place,
+    env: &'q Env<'q>,
+}
+
+impl<'q> Select<'q> {
+    pub(crate) fn open(
+        env: &'q Env<'q>,
+        id: NodeId,
+        selector: &'q Selector,
+        grid: StepGrid,
+    ) -> Result<Self, QueryError> {
+        let reference = Reference { grid, at_millis: selector.at_millis, offset_millis: selector.offset_millis };
+        let place = Place { order: id, position: env.plan.node(id).span.start as usize };
+        let selection = Selection::open(env, selector, &reference, None)?;
+        Ok(Self { selection, reference, extension: selector.extension, answers: selector.answers, place, env })
+    }
+
+    fn count_steps(&self, worker: &mut Worker, out: &StepVector) {
+        worker.counters.total_queryable += out.samples();
+        if self.env.settings.per_step_statistics {
+            let origin = self.reference.grid;
+            worker.counters.count_presence(&self.env.settings, origin, out);
+        }
+    }
+}
+
+impl Operator for Select<'_> {
+    fn heads(&self) -> &[Head] {
+        &self.selection.heads
+    }
+
+    fn steps(&self) -> usize {
+        self.reference.grid.len()
+    }
+
+    fn compute(&self, index: usize, worker: &mut Worker, out: &mut StepVector) -> Result<(), QueryError> {
+        out.reset(self.steps());
+        let _hold = self.selection.load(index, worker)?;
+        let lookback = self.env.settings.lookback_millis;
+        if self.extension == Some(Extension::Smoothed) {
+            drop_stale_markers(worker);
+            let mut annotations = std::mem::take(&mut worker.annotations);
+            let mut notes = Notes::new(&mut annotations, self.place);
+            let name = self.selection.heads[index].labels.metric_name();
+            extended::smoothed_steps(&worker.samples(), &self.reference, lookback, name, &mut notes, out);
+            worker.annotations = annotations;
+        } else {
+            newest(&worker.samples(), &self.reference, lookback, self.answers, out);
+        }
+        self.count_steps(worker, out);
+        Ok(())
+    }
+}
+
+/// The newest sample within the lookback at each step.
+fn newest(samples: &Samples<'_>, reference: &Reference, lookback: i64, answers: Answers, out: &mut StepVector) {
+    let (mut floats, mut histograms) = (0, 0);
+    for step in 0..out.steps() {
+        let at = reference.at(step);
+        while floats < samples.times.len() && samples.times[floats] <= at {
+            floats += 1;
+        }
+        while histograms < samples.histogram_times.len() && samples.histogram_times[histograms] <= at {
+            histograms += 1;
+        }
+        let oldest = at.saturating_sub(lookback);
+        let float_at = floats.checked_sub(1).map(|index| samples.times[index]).filter(|time| *time > oldest);
+        let histogram_at =
+            histograms.checked_sub(1).map(|index| samples.histogram_times[index]).filter(|time| *time > oldest);
+        match (float_at, histogram_at) {
+            (Some(time), histogram) if histogram.is_none_or(|histogram| histogram < time) => {
+                let value = samples.values[floats - 1];
+                if is_stale(value) {
+                    continue;
+                }
+                match answers {
+                    Answers::Value => out.set_float(step, value),
+                    Answers::Time => out.set_float(step, time as f64 / 1000.0),
+                    Answers::Start => set_start(step, samples.start(floats - 1), out),
+                }
+            }
+            (_, Some(time)) => {
+                let histogram = &samples.histograms[histograms - 1];
+                if is_stale(histogram.sum) {
+                    continue;
+                }
+                match answers {
+                    Answers::Value => out.set_histogram(step, Arc::clone(histogram)),
+                    Answers::Time => out.set_float(step, time as f64 / 1000.0),
+                    Answers::Start => set_start(step, samples.histogram_start(histograms - 1), out),
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn set_start(step: usize, start: i64, out: &mut StepVector) {
+    if start != 0 {
+        out.set_float(step, start as f64 / 1000.0);
+    }
+}
