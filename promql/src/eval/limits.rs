@@ -109,6 +109,28 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Adds samples to the step of the query's grid that `at` falls on, if it does.
+    pub(crate) fn count_at(&mut self, settings: &super::Settings, at: ferula_model::Timestamp, count: u64) {
+        let grid = settings.query_grid;
+        let since = at.as_millis() - grid.start().as_millis();
+        let step = since.div_euclid(grid.step_millis()).clamp(0, grid.len() as i64 - 1) as usize;
+        self.queryable_per_step.resize(grid.len(), 0);
+        self.read_per_step.resize(grid.len(), 0);
+        self.queryable_per_step[step] += count;
+    }
+
+    /// Adds the samples of an instant selector, which are read at the step they are for.
+    pub(crate) fn count_presence(
+        &mut self,
+        settings: &super::Settings,
+        grid: ferula_model::StepGrid,
+        vector: &super::steps::StepVector,
+    ) {
+        for step in vector.presence().iter() {
+            self.count_at(settings, grid.at(step), 1);
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: Counters) {
         self.total_queryable += other.total_queryable;
         self.read += other.read;

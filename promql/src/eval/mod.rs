@@ -22,7 +22,9 @@
 pub(crate) mod aggregate;
 pub(crate) mod binary;
 pub(crate) mod build;
+mod calls;
 pub(crate) mod distinct;
+mod host;
 pub(crate) mod limits;
 pub(crate) mod parallel;
 pub(crate) mod result;
@@ -33,7 +35,7 @@ pub(crate) mod window;
 
 use std::sync::Arc;
 
-use ferula_model::{Columns, Labels, Querier, StepGrid};
+use ferula_model::{Columns, Labels, METRIC_NAME, Querier, StepGrid};
 use parking_lot::Mutex;
 
 use crate::annotation::Annotations;
@@ -68,7 +70,32 @@ pub(crate) struct Settings {
     pub(crate) delayed_name_removal: bool,
     pub(crate) use_start_timestamps: bool,
     pub(crate) type_and_unit_labels: bool,
+    /// Count the samples in all windows.
+    pub(crate) count_queryable: bool,
     pub(crate) per_step_statistics: bool,
+}
+
+/// Whether a label says what the metric is, rather than which series: these go when a value is no longer the metric's.
+pub(crate) fn is_metadata_label(name: &str) -> bool {
+    matches!(name, METRIC_NAME | "__type__" | "__unit__")
+}
+
+impl Settings {
+    /// The series when its value is no longer the metric's.
+    pub(crate) fn without_name(&self, head: &Head) -> Head {
+        if self.delayed_name_removal {
+            return Head { labels: head.labels.clone(), drop_name: true };
+        }
+        Head::new(head.labels.without(&[METRIC_NAME, "__type__", "__unit__"]))
+    }
+
+    /// The same for functions that leave type and unit.
+    pub(crate) fn without_metric_name(&self, head: &Head) -> Head {
+        if self.delayed_name_removal {
+            return Head { labels: head.labels.clone(), drop_name: true };
+        }
+        Head::new(head.labels.without_metric_name())
+    }
 }
 
 /// What work leaves behind besides its result.

@@ -68,6 +68,13 @@ impl Bitmap {
         }
     }
 
+    /// Keeps only the steps that another bitmap of the same length has too.
+    pub(crate) fn intersect(&mut self, other: &Bitmap) {
+        for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
+            *mine &= theirs;
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.words.iter().enumerate().flat_map(|(index, word)| Ones(*word).map(move |bit| index * 64 + bit))
     }

@@ -52,9 +52,9 @@ impl<'a> Notes<'a> {
         Self { annotations, place }
     }
 
-    /// The same speaker about another place.
-    pub(crate) fn about(&mut self, position: usize) -> Notes<'_> {
-        Notes { annotations: self.annotations, place: Place { position, ..self.place } }
+    /// The same speaker about the same place, for a shorter while.
+    pub(crate) fn again(&mut self) -> Notes<'_> {
+        Notes { annotations: self.annotations, place: self.place }
     }
 
     fn warn(&mut self, text: impl Into<String>) {

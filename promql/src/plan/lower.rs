@@ -13,7 +13,7 @@ use crate::check::{self, AggregateParam, Instant, Range, Scalar, Typed};
 use crate::error::QueryError;
 use crate::functions::{Function, FunctionId};
 use crate::syntax::{QueryTimes, Span};
-use crate::syntax::ast::{At, Length, Modifiers, VectorSelector};
+use crate::syntax::ast::{At, Length, Modifiers, StringLiteral, VectorSelector};
 
 /// The times a plan is bound to.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +54,18 @@ impl Lowering {
     fn typed(&mut self, typed: &Typed) -> Result<Lowered, QueryError> {
         match typed {
             Typed::Scalar(scalar) => self.scalar(scalar, Span::default()),
-            Typed::String(text) => Ok(self.add(Kind::Text(text.text.clone()), text.span, Vec::new(), true)),
+            Typed::String(text) => Ok(self.text(text)),
             Typed::Instant(instant) => self.instant(instant),
             Typed::Range(range) => self.range(range, ""),
         }
+    }
+
+    fn text(&mut self, text: &StringLiteral) -> Lowered {
+        let kind = match &text.bytes {
+            Some(bytes) => Kind::Bytes(bytes.clone()),
+            None => Kind::Text(text.text.clone()),
+        };
+        self.add(kind, text.span, Vec::new(), true)
     }
 
     fn scalar(&mut self, scalar: &Scalar, span: Span) -> Result<Lowered, QueryError> {
@@ -115,9 +123,7 @@ impl Lowering {
         let (param, param_span) = match &aggregate.param {
             AggregateParam::None => (None, Span::default()),
             AggregateParam::Scalar { value, span } => (Some(self.scalar(value, *span)?), *span),
-            AggregateParam::Label(text) => {
-                (Some(self.add(Kind::Text(text.text.clone()), text.span, Vec::new(), true)), text.span)
-            }
+            AggregateParam::Label(text) => (Some(self.text(text)), text.span),
         };
         let child = self.instant(&aggregate.operand)?;
         let (child, param, invariant) = match param {
@@ -275,7 +281,7 @@ impl Lowering {
         let kind = &self.nodes[lowered.id.0].kind;
         let cheap = matches!(
             kind,
-            Kind::Number(_) | Kind::Text(_) | Kind::RangeSelect { .. } | Kind::Subquery { .. } | Kind::Invariant(_)
+            Kind::Number(_) | Kind::Text(_) | Kind::Bytes(_) | Kind::RangeSelect { .. } | Kind::Subquery { .. } | Kind::Invariant(_)
         );
         if !lowered.invariant || cheap {
             return lowered.id;

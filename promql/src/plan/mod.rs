@@ -68,6 +68,8 @@ pub(crate) enum Kind {
     Number(f64),
     /// A text.
     Text(String),
+    /// A text that is not UTF-8, and therefore no name of anything.
+    Bytes(Box<[u8]>),
     /// The newest sample of each series within the lookback.
     Select(Selector),
     /// The samples of each series within a window. Only a range function, or the caller of an instant query, reads it.
@@ -171,7 +173,7 @@ impl Kind {
     /// The operands, in the order of evaluation.
     pub(crate) fn children(&self) -> Vec<NodeId> {
         match self {
-            Kind::Number(_) | Kind::Text(_) | Kind::Select(_) | Kind::RangeSelect { .. } => Vec::new(),
+            Kind::Number(_) | Kind::Text(_) | Kind::Bytes(_) | Kind::Select(_) | Kind::RangeSelect { .. } => Vec::new(),
             Kind::Subquery { child, .. }
             | Kind::Negate(child)
             | Kind::NegateScalar(child)

@@ -94,7 +94,9 @@ pub(crate) fn count_values(aggregation: &Aggregation<'_>, child: &dyn Operator) 
         worker.give(vector);
         let named = counts.into_iter().map(|(text, vector)| {
             let mut labels = group.head.labels.to_builder();
-            labels.set(label, &text);
+            if !(aggregation.grouping.without && aggregation.grouping.labels.iter().any(|name| name == label)) {
+                labels.set(label, &text);
+            }
             (Head { labels: labels.build(), drop_name: group.head.drop_name }, vector)
         });
         Ok(named.collect::<Vec<_>>())

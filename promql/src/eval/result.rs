@@ -1,0 +1,154 @@
+//! Results: from operators to the value of an answer.
+
+use ferula_model::{Histogram, Labels, StepGrid, Timestamp};
+
+use super::build::{Builder, Built};
+use super::distinct::{Equal, distinct};
+use super::steps::{Point, PointRef, StepVector};
+use super::window::RangeSource;
+use super::{BoxOperator, Env, Head, Operator, Worker, is_metadata_label, parallel};
+use crate::error::QueryError;
+use crate::functions::labels::Relabelled;
+use crate::functions::rate::Windows;
+use crate::plan::Kind;
+use crate::value::{FloatPoint, HistogramPoint, Series, Value, VectorSample};
+
+/// Evaluates a plan at one moment.
+pub(crate) fn instant(env: &Env<'_>, at: Timestamp) -> Result<Value, QueryError> {
+    let grid = StepGrid::instant(at);
+    let mut builder = Builder::new(env);
+    let root = env.plan.root();
+    if matches!(env.plan.node(root).kind, Kind::RangeSelect { .. } | Kind::Subquery { .. }) {
+        let series = match builder.range(root, grid)? {
+            Some(source) => windows(env, &source)?,
+            None => Vec::new(),
+        };
+        return Ok(Value::Matrix(sorted(series)));
+    }
+    Ok(match builder.build(root, grid)? {
+        Built::Scalar(scalar) => Value::Scalar { at, value: scalar.at(0) },
+        Built::Text(text) => Value::String { at, value: text.to_owned() },
+        Built::Vector(operator) => {
+            let series = computed(env, named(operator))?;
+            let samples = series.into_iter().filter_map(|(labels, vector)| {
+                let value = match vector.get(0)? {
+                    PointRef::Float(value) => ferula_model::Value::Float(value),
+                    PointRef::Histogram(histogram) => {
+                        ferula_model::Value::Histogram(Histogram::Float(histogram.clone()))
+                    }
+                };
+                Some(VectorSample { labels, at, value })
+            });
+            Value::Vector(samples.collect())
+        }
+    })
+}
+
+/// Evaluates a plan at each step of a grid.
+pub(crate) fn range(env: &Env<'_>, grid: StepGrid) -> Result<Value, QueryError> {
+    let mut builder = Builder::new(env);
+    Ok(match builder.build(env.plan.root(), grid)? {
+        Built::Scalar(scalar) => {
+            let floats = (0..grid.len()).map(|step| FloatPoint { at: grid.at(step), value: scalar.at(step) });
+            Value::Matrix(vec![Series { labels: Labels::empty(), floats: floats.collect(), histograms: Vec::new() }])
+        }
+        Built::Vector(operator) => {
+            let series = computed(env, named(operator))?
+                .into_iter()
+                .map(|(labels, vector)| points(labels, &vector, grid))
+                .collect();
+            Value::Matrix(sorted(series))
+        }
+        Built::Text(_) => {
+            return Err(QueryError::Parse(
+                "invalid expression type \"string\" for range query, must be Scalar or instant Vector".to_owned(),
+            ));
+        }
+    })
+}
+
+/// Drops the names that were to be dropped at the end, and merges what is equal then.
+fn named(operator: BoxOperator<'_>) -> BoxOperator<'_> {
+    if !operator.heads().iter().any(|head| head.drop_name) {
+        return operator;
+    }
+    let renamed = Relabelled::new(operator, |head| {
+        if !head.drop_name {
+            return head.clone();
+        }
+        let mut labels = head.labels.to_builder();
+        labels.retain(|name, _| !is_metadata_label(name));
+        Head::new(labels.build())
+    });
+    distinct(Box::new(renamed), Equal::Merge)
+}
+
+/// All series that have a point.
+fn computed(env: &Env<'_>, operator: BoxOperator<'_>) -> Result<Vec<(Labels, StepVector)>, QueryError> {
+    let count = operator.heads().len();
+    let weight = (count as u64).saturating_mul(operator.steps() as u64);
+    let is_held = operator.is_held();
+    let series = parallel::run(env, count, if is_held { 0 } else { weight }, |index, worker| {
+        let mut vector = StepVector::default();
+        operator.compute(index, worker, &mut vector)?;
+        if !vector.any() {
+            return Ok(None);
+        }
+        // What is held already is counted already.
+        let (samples, bytes) = if is_held { (0, 0) } else { (vector.samples(), vector.heap_bytes()) };
+        let hold = env.limits.hold(samples, bytes)?;
+        Ok(Some((operator.heads()[index].labels.clone(), vector, hold)))
+    })?;
+    Ok(series.into_iter().flatten().map(|(labels, vector, _)| (labels, vector)).collect())
+}
+
+fn points(labels: Labels, vector: &StepVector, grid: StepGrid) -> Series {
+    let floats = vector.present.iter().map(|step| FloatPoint { at: grid.at(step), value: vector.floats[step] });
+    let mut series = Series { labels, floats: Vec::with_capacity(vector.present.count()), histograms: Vec::new() };
+    series.floats.extend(floats);
+    for (step, histogram) in vector.histograms.iter().enumerate() {
+        if let Some(histogram) = histogram {
+            series.histograms.push(HistogramPoint { at: grid.at(step), histogram: histogram.clone() });
+        }
+    }
+    series
+}
+
+/// The samples of a range at one moment.
+fn windows(env: &Env<'_>, source: &RangeSource<'_>) -> Result<Vec<Series>, QueryError> {
+    let mut worker = Worker::default();
+    let mut out = Vec::new();
+    for (index, head) in source.heads().iter().enumerate() {
+        env.limits.check("expression evaluation")?;
+        let _hold = source.load(index, &mut worker)?;
+        let samples = worker.samples();
+        let (_, _, from, to) = source.pointers(samples.times).window(0);
+        let (_, _, histogram_from, histogram_to) = source.pointers(samples.histogram_times).window(0);
+        let window = samples.slice((from, to), (histogram_from, histogram_to));
+        let mut labels = head.labels.clone();
+        if head.drop_name {
+            let mut builder = labels.to_builder();
+            builder.retain(|name, _| !is_metadata_label(name));
+            labels = builder.build();
+        }
+        let mut series = Series { labels, floats: Vec::new(), histograms: Vec::new() };
+        for (at, point) in window.merged() {
+            match point {
+                Point::Float(value) => series.floats.push(FloatPoint { at: Timestamp(at), value }),
+                Point::Histogram(histogram) => {
+                    series.histograms.push(HistogramPoint { at: Timestamp(at), histogram });
+                }
+            }
+        }
+        if !(series.floats.is_empty() && series.histograms.is_empty()) {
+            out.push(series);
+        }
+    }
+    env.settle(&mut worker);
+    Ok(out)
+}
+
+fn sorted(mut series: Vec<Series>) -> Vec<Series> {
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
+}
