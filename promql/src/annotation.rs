@@ -13,7 +13,7 @@ use crate::syntax::Span;
 
 /// How serious an annotation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The result is probably not what was meant.
     Warning,
     /// Worth knowing.
@@ -73,14 +73,6 @@ impl Annotations {
         self.insert((severity, text.into()), Entry { order, position: Some(position), monotonicity: None });
     }
 
-    pub(crate) fn warn(&mut self, order: NodeOrder, position: usize, text: impl Into<String>) {
-        self.add(Severity::Warning, order, position, text);
-    }
-
-    pub(crate) fn info(&mut self, order: NodeOrder, position: usize, text: impl Into<String>) {
-        self.add(Severity::Info, order, position, text);
-    }
-
     pub(crate) fn forced_monotonicity(
         &mut self,
         order: NodeOrder,
@@ -93,7 +85,10 @@ impl Annotations {
 
     /// What a storage said; it has no place in the query and is printed as it is.
     pub(crate) fn storage(&mut self, text: String) {
-        self.insert((Severity::Warning, text), Entry { order: NodeOrder::default(), position: None, monotonicity: None });
+        self.insert(
+            (Severity::Warning, text),
+            Entry { order: NodeOrder::default(), position: None, monotonicity: None },
+        );
     }
 
     fn insert(&mut self, key: (Severity, String), entry: Entry) {
@@ -172,9 +167,9 @@ mod tests {
     #[test]
     fn identical_texts_merge_and_the_last_evaluated_place_stays() {
         let mut annotations = Annotations::default();
-        annotations.warn(crate::plan::NodeId(2), 7, "same");
-        annotations.warn(crate::plan::NodeId(1), 0, "same");
-        annotations.info(crate::plan::NodeId(1), 3, "other");
+        annotations.add(Severity::Warning, crate::plan::NodeId(2), 7, "same");
+        annotations.add(Severity::Warning, crate::plan::NodeId(1), 0, "same");
+        annotations.add(Severity::Info, crate::plan::NodeId(1), 3, "other");
         let (warnings, infos) = annotations.into_texts("sum(a) +\nb");
         assert_eq!(warnings, ["PromQL warning: same (1:8)"]);
         assert_eq!(infos, ["PromQL info: other (1:4)"]);
@@ -182,7 +177,9 @@ mod tests {
 
     #[test]
     fn two_digits_is_percent_two_g() {
-        for (value, text) in [(0.0, "0"), (5.0, "5"), (12.34, "12"), (123.0, "1.2e+02"), (0.00001234, "1.2e-05"), (0.125, "0.12")] {
+        for (value, text) in
+            [(0.0, "0"), (5.0, "5"), (12.34, "12"), (123.0, "1.2e+02"), (0.00001234, "1.2e-05"), (0.125, "0.12")]
+        {
             assert_eq!(two_digits(value), text);
         }
     }

@@ -5,13 +5,23 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use ferula_model::{Queryable, StepGrid, Timestamp};
+use ferula_model::{Queryable, StepGrid, Timestamp, millis};
+use parking_lot::Mutex;
 
+use crate::check;
 use crate::error::QueryError;
-use crate::syntax::Dialect;
+use crate::eval::limits::Limits;
+use crate::eval::{self, Env, Ledger, Settings};
+use crate::functions::FunctionRegistry;
+use crate::gate::Gate;
+use crate::plan::lower::Times;
+use crate::plan::reach::Estimate;
+use crate::plan::{self, Plan};
+use crate::stats::{SampleStatistics, Statistics, Timings};
+use crate::syntax::{self, Dialect};
 use crate::value::Answer;
 
 /// What an engine is made of. Defaults are upstream's.
@@ -43,6 +53,10 @@ pub struct EngineOptions {
     pub type_and_unit_labels: bool,
     /// Count samples for each step too (`promql-per-step-stats`); off.
     pub per_step_statistics: bool,
+    /// Functions of the host; none.
+    pub functions: FunctionRegistry,
+    /// Is told which queries run; nobody.
+    pub observer: Option<Arc<dyn QueryObserver>>,
 }
 
 impl Default for EngineOptions {
@@ -60,6 +74,8 @@ impl Default for EngineOptions {
             use_start_timestamps: false,
             type_and_unit_labels: false,
             per_step_statistics: false,
+            functions: FunctionRegistry::new(),
+            observer: None,
         }
     }
 }
@@ -76,7 +92,9 @@ pub struct QueryOptions {
     pub max_samples: Option<u64>,
     /// Lets the asker give up.
     pub cancel: CancelToken,
-    /// Count samples for each step too, if the engine allows it.
+    /// Count the samples in all windows (`stats=true`).
+    pub statistics: bool,
+    /// Count samples for each step too (`stats=all`), if the engine allows it.
     pub per_step_statistics: bool,
 }
 
@@ -101,21 +119,86 @@ impl CancelToken {
     }
 }
 
+/// Is told which queries run: an active-query log, a metric, a monitor.
+pub trait QueryObserver: Send + Sync + std::fmt::Debug {
+    /// A query has left the queue and begins. The answer is given back when it ends.
+    fn started(&self, query: &str) -> u64;
+
+    /// A query has ended.
+    fn finished(&self, token: u64);
+}
+
+/// What an engine has done since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EngineStatistics {
+    /// Queries that run now.
+    pub active: usize,
+    /// Queries that wait for a place now.
+    pub waiting: usize,
+    /// The most queries that may run at one time.
+    pub max_concurrency: usize,
+    /// Queries that ended, well or not.
+    pub queries: u64,
+    /// Samples read by all of them.
+    pub samples: u64,
+}
+
 /// Evaluates queries over any storage. Holds no thread while it is idle.
+///
+/// ```
+/// use ferula_model::{StepGrid, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::default();
+/// let engine = Engine::new(EngineOptions::default());
+/// let answer = engine.instant(&storage, "1 + 2 * 3", Timestamp(0), &QueryOptions::default()).unwrap();
+/// assert_eq!(answer.scalar().unwrap(), 7.0);
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    gate: Gate,
+    queries: AtomicU64,
+    samples: AtomicU64,
+}
+
+/// A query on its way through the engine.
+struct Run<'a> {
+    query: &'a str,
+    times: Times,
+    lookback_millis: i64,
+    limits: Limits,
+    timings: Timings,
+    statistics: bool,
+    per_step: bool,
+    entered: Instant,
 }
 
 impl Engine {
     /// An engine.
-    pub fn new(options: EngineOptions) -> Self {
-        Self { options }
+    pub fn new(mut options: EngineOptions) -> Self {
+        options.dialect.functions.extend(options.functions.signatures().cloned());
+        let gate = Gate::new(options.max_concurrency);
+        Self { options, gate, queries: AtomicU64::new(0), samples: AtomicU64::new(0) }
     }
 
     /// The options it was made with.
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// What it has done so far.
+    pub fn statistics(&self) -> EngineStatistics {
+        let (active, waiting) = self.gate.load();
+        EngineStatistics {
+            active,
+            waiting,
+            max_concurrency: self.options.max_concurrency,
+            queries: self.queries.load(Ordering::Relaxed),
+            samples: self.samples.load(Ordering::Relaxed),
+        }
     }
 
     /// Evaluates a query at one moment. The answer may be of any type.
@@ -130,8 +213,8 @@ impl Engine {
         at: Timestamp,
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
-        let _ = (storage, query, at, options);
-        Err(QueryError::execution("not there yet"))
+        let run = self.run(query, StepGrid::instant(at), false, options);
+        self.answer(storage, run)
     }
 
     /// Evaluates a query at each moment of a grid. The answer is a matrix; a scalar becomes a series without labels.
@@ -146,7 +229,142 @@ impl Engine {
         grid: StepGrid,
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
-        let _ = (storage, query, grid, options);
-        Err(QueryError::execution("not there yet"))
+        let run = self.run(query, grid, true, options);
+        self.answer(storage, run)
+    }
+
+    /// The plan of a query as text: one line an operation, operands indented below what uses them.
+    ///
+    /// # Errors
+    ///
+    /// The query is not PromQL, or has no meaning for these times.
+    pub fn explain(&self, query: &str, grid: StepGrid) -> Result<String, QueryError> {
+        let run = self.run(query, grid, grid.len() > 1, &QueryOptions::default());
+        Ok(plan::explain::explain(&self.plan(&run)?))
+    }
+
+    /// What a query would cost at most, judged from the series that its selectors find, before a sample is read.
+    ///
+    /// # Errors
+    ///
+    /// The query is not PromQL, or the storage cannot answer.
+    pub fn estimate(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        grid: StepGrid,
+        options: &QueryOptions,
+    ) -> Result<Estimate, QueryError> {
+        let run = self.run(query, grid, grid.len() > 1, options);
+        let plan = self.plan(&run)?;
+        let range = plan::reach::times_needed(&plan, grid, run.lookback_millis);
+        let querier = storage.querier(range)?;
+        plan::reach::estimate(&plan, grid, run.lookback_millis, &*querier)
+    }
+
+    fn run<'a>(&self, query: &'a str, grid: StepGrid, is_range: bool, options: &QueryOptions) -> Run<'a> {
+        let timeout = options.timeout.unwrap_or(self.options.timeout).min(self.options.timeout);
+        let max_samples = options.max_samples.unwrap_or(self.options.max_samples).min(self.options.max_samples);
+        let lookback = options.lookback.unwrap_or(self.options.lookback);
+        Run {
+            query,
+            times: Times { grid, is_range, subquery_step_millis: millis(self.options.subquery_step) },
+            lookback_millis: millis(lookback),
+            limits: Limits::new(max_samples, self.options.max_bytes, timeout, options.cancel.clone()),
+            timings: Timings::default(),
+            statistics: options.statistics || options.per_step_statistics,
+            per_step: options.per_step_statistics && self.options.per_step_statistics,
+            entered: Instant::now(),
+        }
+    }
+
+    fn plan(&self, run: &Run<'_>) -> Result<Plan, QueryError> {
+        let expr = syntax::parse_with(run.query, &self.options.dialect)
+            .map_err(|error| QueryError::Parse(error.to_string()))?;
+        let typed = check::lower(expr).map_err(|error| QueryError::Parse(error.to_string()))?;
+        if run.times.is_range {
+            let wrong = match &typed {
+                check::Typed::Scalar(_) | check::Typed::Instant(_) => None,
+                check::Typed::String(_) => Some("string"),
+                check::Typed::Range(_) => Some("range vector"),
+            };
+            if let Some(wrong) = wrong {
+                return Err(QueryError::Parse(format!(
+                    "invalid expression type \"{wrong}\" for range query, must be Scalar or instant Vector"
+                )));
+            }
+        }
+        let mut plan = plan::lower::lower(&typed, run.times)?;
+        plan::rewrite::rewrite(&mut plan);
+        Ok(plan)
+    }
+
+    fn answer(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<Answer, QueryError> {
+        let place = self.gate.enter(&run.limits)?;
+        run.timings.exec_queue = run.entered.elapsed();
+        let token = self.options.observer.as_ref().map(|observer| observer.started(run.query));
+        let answer = self.evaluate(storage, run);
+        if let (Some(observer), Some(token)) = (&self.options.observer, token) {
+            observer.finished(token);
+        }
+        drop(place);
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    fn evaluate(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<Answer, QueryError> {
+        let began = Instant::now();
+        let plan = self.plan(&run)?;
+        let grid = run.times.grid;
+        let range = plan::reach::times_needed(&plan, grid, run.lookback_millis);
+        let querier = storage.querier(range)?;
+        run.timings.query_preparation = began.elapsed();
+        let env = Env {
+            plan: &plan,
+            querier: &*querier,
+            functions: &self.options.functions,
+            settings: self.settings(&run),
+            limits: &run.limits,
+            ledger: Mutex::default(),
+        };
+        run.limits.check("query execution")?;
+        let inner = Instant::now();
+        let value = if run.times.is_range {
+            eval::result::range(&env, grid)?
+        } else {
+            eval::result::instant(&env, grid.start())?
+        };
+        run.timings.inner_eval = inner.elapsed();
+        let Ledger { annotations, counters } = env.ledger.into_inner();
+        self.samples.fetch_add(counters.read, Ordering::Relaxed);
+        let (warnings, infos) = annotations.into_texts(run.query);
+        run.timings.eval_total = began.elapsed();
+        run.timings.exec_total = run.entered.elapsed();
+        let per_step = |counts: Vec<u64>| {
+            counts.into_iter().enumerate().map(|(step, count)| (grid.at(step), count)).collect::<Vec<_>>()
+        };
+        let samples = SampleStatistics {
+            total_queryable: counters.total_queryable,
+            read: counters.read,
+            peak: run.limits.peak_samples(),
+            bytes_peak: run.limits.peak_bytes(),
+            total_queryable_per_step: per_step(counters.queryable_per_step),
+            read_per_step: per_step(counters.read_per_step),
+        };
+        Ok(Answer { value, warnings, infos, statistics: Statistics { timings: run.timings, samples } })
+    }
+
+    fn settings(&self, run: &Run<'_>) -> Settings {
+        Settings {
+            lookback_millis: run.lookback_millis,
+            query_grid: run.times.grid,
+            is_range: run.times.is_range,
+            threads: self.options.threads.max(1),
+            delayed_name_removal: self.options.delayed_name_removal,
+            use_start_timestamps: self.options.use_start_timestamps,
+            type_and_unit_labels: self.options.type_and_unit_labels,
+            count_queryable: run.statistics,
+            per_step_statistics: run.per_step,
+        }
     }
 }

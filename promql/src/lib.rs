@@ -8,16 +8,21 @@
 
 #![forbid(unsafe_code)]
 
+mod annotation;
 pub mod check;
 mod engine;
 mod error;
+mod eval;
 pub mod functions;
+mod gate;
+mod plan;
 mod stats;
 pub mod syntax;
 pub mod testing;
 mod value;
 
-pub use engine::{CancelToken, Engine, EngineOptions, QueryOptions};
+pub use engine::{CancelToken, Engine, EngineOptions, EngineStatistics, QueryObserver, QueryOptions};
 pub use error::QueryError;
+pub use plan::reach::Estimate;
 pub use stats::{SampleStatistics, Statistics, Timings};
 pub use value::{Answer, FloatPoint, HistogramPoint, Series, Value, VectorSample};

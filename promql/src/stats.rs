@@ -42,6 +42,8 @@ pub struct SampleStatistics {
     pub read: u64,
     /// The most samples held at one time.
     pub peak: u64,
+    /// The most bytes of samples and steps held at one time, as far as the engine accounts for them.
+    pub bytes_peak: u64,
     /// `total_queryable` for each step, if it was asked for.
     pub total_queryable_per_step: Vec<(Timestamp, u64)>,
     /// `read` for each step, if it was asked for.

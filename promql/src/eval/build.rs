@@ -120,7 +120,9 @@ impl<'q> Builder<'q> {
                 let child = self.first_vector(args, grid)?;
                 self.only_float(&*child)?
             }
-            Kind::Call { function: FunctionId::MinOf | FunctionId::MaxOf, args } => self.extreme_of(node, args, grid)?,
+            Kind::Call { function: FunctionId::MinOf | FunctionId::MaxOf, args } => {
+                self.extreme_of(node, args, grid)?
+            }
             Kind::HostCall { function, args } => match host::call(self, id, function, args, grid)? {
                 Built::Scalar(scalar) => scalar,
                 _ => ScalarSteps::Constant(f64::NAN),
@@ -402,7 +404,12 @@ pub(super) struct Mapped<'q> {
 }
 
 impl<'q> Mapped<'q> {
-    pub(super) fn new(child: BoxOperator<'q>, function: Elementwise, grid: StepGrid, rename: impl Fn(&Head) -> Head) -> Self {
+    pub(super) fn new(
+        child: BoxOperator<'q>,
+        function: Elementwise,
+        grid: StepGrid,
+        rename: impl Fn(&Head) -> Head,
+    ) -> Self {
         let heads = child.heads().iter().map(rename).collect();
         Self { child, heads, function, grid }
     }

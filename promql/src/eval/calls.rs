@@ -128,10 +128,9 @@ impl<'q> Builder<'q> {
         let key = match function {
             FunctionId::Sort => SortKey::Value { descending: false },
             FunctionId::SortDesc => SortKey::Value { descending: true },
-            other => SortKey::Labels {
-                names: self.texts(&args[1..])?,
-                descending: other == FunctionId::SortByLabelDesc,
-            },
+            other => {
+                SortKey::Labels { names: self.texts(&args[1..])?, descending: other == FunctionId::SortByLabelDesc }
+            }
         };
         Ok(Box::new(sorted(self.env, &*child, &key)?))
     }

@@ -8,7 +8,7 @@ use super::build::{Builder, Built, ScalarSteps, unexpected};
 use super::distinct::same_labelset;
 use super::steps::{Point, PointRef, StepVector};
 use super::window::RangeSource;
-use super::{BoxOperator, Head, Held, Operator, Worker};
+use super::{BoxOperator, Head, Held, Worker};
 use crate::error::QueryError;
 use crate::functions::Function;
 use crate::functions::rate::Windows;
@@ -42,9 +42,7 @@ pub(super) fn call<'q>(
             _ => match builder.build(arg, grid)? {
                 Built::Scalar(scalar) => Argument::Scalar(scalar),
                 Built::Text(text) => Argument::Text(text),
-                Built::Vector(vector) => {
-                    Argument::Vector(builder.hold(&*vector)?.into_series().collect())
-                }
+                Built::Vector(vector) => Argument::Vector(builder.hold(&*vector)?.into_series().collect()),
             },
         });
     }
@@ -61,8 +59,7 @@ pub(super) fn call<'q>(
             HostResult::Vector(samples) => {
                 for sample in samples {
                     let head = Head::new(sample.labels);
-                    let head =
-                        if function.keeps_name() { head } else { Head::new(head.labels.without_metric_name()) };
+                    let head = if function.keeps_name() { head } else { Head::new(head.labels.without_metric_name()) };
                     let vector = series.entry(head.labels).or_insert_with(|| StepVector::with_steps(grid.len()));
                     if vector.has(step) {
                         return Err(same_labelset());

@@ -6,7 +6,7 @@ use super::build::{Builder, Built};
 use super::distinct::{Equal, distinct};
 use super::steps::{Point, PointRef, StepVector};
 use super::window::RangeSource;
-use super::{BoxOperator, Env, Head, Operator, Worker, is_metadata_label, parallel};
+use super::{BoxOperator, Env, Head, Worker, is_metadata_label, parallel};
 use crate::error::QueryError;
 use crate::functions::labels::Relabelled;
 use crate::functions::rate::Windows;

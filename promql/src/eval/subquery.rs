@@ -6,7 +6,7 @@ use ferula_model::{CounterResetHint, StepGrid};
 
 use super::limits::Hold;
 use super::steps::histogram_samples;
-use super::{BoxOperator, Env, Head, Operator, Worker};
+use super::{BoxOperator, Env, Head, Worker};
 use crate::error::QueryError;
 
 /// An operator over its own grid, read as samples.

@@ -3,8 +3,6 @@
 //! Windows slide: both ends only move forward, so a series is walked once, however many steps there are. The function
 //! is chosen once for each series; inside the loop over steps nothing is looked up.
 
-use std::sync::Arc;
-
 use ferula_model::StepGrid;
 
 use super::build::ScalarSteps;
@@ -194,9 +192,8 @@ impl<'q> RangeFunction<'q> {
                 self.at_each_step(samples, context, out, |w, c, _| over_time::time_of_min(w, c));
             }
             FunctionId::Deriv => self.at_each_step(samples, context, out, |w, c, _| over_time::deriv(w, c)),
-            FunctionId::PredictLinear => self.at_each_step(samples, context, out, |w, c, step| {
-                over_time::predict_linear(w, c, self.param(0, step))
-            }),
+            FunctionId::PredictLinear => self
+                .at_each_step(samples, context, out, |w, c, step| over_time::predict_linear(w, c, self.param(0, step))),
             FunctionId::QuantileOverTime => self.at_each_step(samples, context, out, |w, c, step| {
                 over_time::quantile_over_time(w, c, self.param(0, step))
             }),
@@ -246,7 +243,8 @@ impl<'q> RangeFunction<'q> {
         for step in 0..self.grid.len() {
             let (_, _, from, to) = floats.window(step);
             let (_, _, histogram_from, histogram_to) = histograms.window(step);
-            let sizes: u64 = samples.histograms[histogram_from..histogram_to].iter().map(|h| histogram_samples(h)).sum();
+            let sizes: u64 =
+                samples.histograms[histogram_from..histogram_to].iter().map(|h| histogram_samples(h)).sum();
             let count = (to - from) as u64 + sizes;
             worker_counters.total_queryable += count;
             if per_step {
@@ -286,14 +284,4 @@ impl Operator for RangeFunction<'_> {
         worker.counters = counters;
         Ok(())
     }
-}
-
-/// All samples of a range selector at one moment, for an instant query whose answer is a matrix.
-pub(crate) fn window_points(samples: &Samples<'_>) -> Vec<(i64, Point)> {
-    samples.merged().collect()
-}
-
-/// Shares a histogram or makes it from an owned one.
-pub(crate) fn shared(histogram: ferula_model::FloatHistogram) -> Arc<ferula_model::FloatHistogram> {
-    Arc::new(histogram)
 }

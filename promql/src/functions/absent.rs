@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ferula_model::{LabelsBuilder, Labels, METRIC_NAME, MatchOp, Matcher};
+use ferula_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use crate::error::QueryError;
 use crate::eval::steps::{Bitmap, StepVector};

@@ -38,7 +38,8 @@ pub(crate) fn bucket_quantile(quantile: f64, buckets: &mut Vec<ClassicBucket>) -
         return (f64::NAN, forced);
     }
     let mut rank = quantile * last.count;
-    let found = buckets[..buckets.len() - 1].partition_point(|bucket| !(bucket.count >= rank));
+    let found = buckets[..buckets.len() - 1]
+        .partition_point(|bucket| bucket.count < rank || (bucket.count.is_nan() || rank.is_nan()));
     if found == buckets.len() - 1 {
         return (before_last.upper, forced);
     }

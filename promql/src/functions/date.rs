@@ -52,9 +52,7 @@ impl DatePart {
             DatePart::Hour => (rest / 3_600) as f64,
             DatePart::DayOfWeek => (days + 4).rem_euclid(7) as f64,
             DatePart::DayOfMonth => f64::from(day),
-            DatePart::DayOfYear => {
-                f64::from((1..month).map(|month| days_in_month(year, month)).sum::<u32>() + day)
-            }
+            DatePart::DayOfYear => f64::from((1..month).map(|month| days_in_month(year, month)).sum::<u32>() + day),
             DatePart::DaysInMonth => f64::from(days_in_month(year, month)),
             DatePart::Month => f64::from(month),
             DatePart::Year => year as f64,
@@ -64,7 +62,7 @@ impl DatePart {
 
 /// What Go on amd64 makes of a float that becomes an integer: what does not fit is the lowest integer.
 fn go_int64(value: f64) -> i64 {
-    if value.is_nan() || value >= 9_223_372_036_854_775_808.0 || value < -9_223_372_036_854_775_808.0 {
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         return i64::MIN;
     }
     value as i64

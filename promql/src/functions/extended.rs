@@ -32,8 +32,7 @@ pub(crate) fn evaluate(
         FunctionId::Delta => rate(RateKind::DELTA, extension, &cut, context),
         FunctionId::Changes => instant_rate::changes(&cut, context),
         FunctionId::Resets => {
-            let mut context =
-                Context { name: context.name, notes: context.notes.again(), use_start_timestamps: false };
+            let mut context = Context { name: context.name, notes: context.notes.again(), use_start_timestamps: false };
             instant_rate::resets(&cut, &mut context)
         }
         // The checker lets no other function through.
@@ -61,10 +60,8 @@ fn cut<'a>(window: &Window<'a>, extension: Extension) -> Option<Window<'a>> {
         }
     };
     let to = |times: &[i64]| times.partition_point(|at| *at <= end);
-    let cut = samples.slice(
-        (from(samples.times), to(samples.times)),
-        (from(samples.histogram_times), to(samples.histogram_times)),
-    );
+    let cut = samples
+        .slice((from(samples.times), to(samples.times)), (from(samples.histogram_times), to(samples.histogram_times)));
     let first = cut.times.first().into_iter().chain(cut.histogram_times.first()).min()?;
     let last = cut.times.last().into_iter().chain(cut.histogram_times.last()).max()?;
     (*last > window.start && *first <= window.end).then_some(Window { samples: cut, ..*window })
@@ -151,7 +148,7 @@ fn change_of_histograms(
     if kind.is_counter && histograms.iter().any(|histogram| is_gauge(histogram)) {
         context.notes.not_a_counter_histogram(context.name);
     }
-    if !kind.is_counter && !(is_gauge(&histograms[0]) && is_gauge(&histograms[last])) {
+    if !(kind.is_counter || is_gauge(&histograms[0]) && is_gauge(&histograms[last])) {
         context.notes.not_a_gauge_histogram(context.name);
     }
     if histograms.iter().any(|histogram| histogram.is_custom() != histograms[0].is_custom()) {

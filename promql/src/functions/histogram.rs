@@ -20,8 +20,14 @@ use crate::eval::{Env, Head, Held, Operator, Worker, parallel};
 /// What is asked of each histogram.
 pub(crate) enum Question {
     /// A quantile each; with a label, it says which.
-    Quantiles { quantiles: Vec<ScalarSteps>, label: Option<String> },
-    Fraction { lower: ScalarSteps, upper: ScalarSteps },
+    Quantiles {
+        quantiles: Vec<ScalarSteps>,
+        label: Option<String>,
+    },
+    Fraction {
+        lower: ScalarSteps,
+        upper: ScalarSteps,
+    },
 }
 
 /// A question about all histograms of a vector.
@@ -264,7 +270,13 @@ impl HistogramQuery<'_> {
     }
 
     /// Answers under their names.
-    fn named(&self, labels: &Labels, drop_name: bool, answers: Vec<StepVector>, step: usize) -> Vec<(Head, StepVector)> {
+    fn named(
+        &self,
+        labels: &Labels,
+        drop_name: bool,
+        answers: Vec<StepVector>,
+        step: usize,
+    ) -> Vec<(Head, StepVector)> {
         let head = self.env.settings.without_name(&Head { labels: labels.clone(), drop_name });
         let mut series = Vec::with_capacity(answers.len());
         match &self.question {

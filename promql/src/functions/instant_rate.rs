@@ -52,8 +52,7 @@ fn timed(samples: &Samples<'_>) -> Vec<Timed> {
 /// The last two samples.
 fn last_two(samples: &Samples<'_>) -> Option<(Timed, Timed)> {
     let (floats, histograms) = (samples.times.len(), samples.histogram_times.len());
-    let few = samples
-        .slice((floats.saturating_sub(2), floats), (histograms.saturating_sub(2), histograms));
+    let few = samples.slice((floats.saturating_sub(2), floats), (histograms.saturating_sub(2), histograms));
     let mut last = timed(&few).into_iter().rev();
     let second = last.next()?;
     Some((last.next()?, second))
@@ -142,8 +141,8 @@ pub(crate) fn changes(window: &Window<'_>, _: &mut Context<'_>) -> Option<Point>
 
 pub(crate) fn resets(window: &Window<'_>, context: &mut Context<'_>) -> Option<Point> {
     let samples = window.samples;
-    let with_starts = context.use_start_timestamps
-        && !(samples.starts.is_empty() && samples.histogram_starts.is_empty());
+    let with_starts =
+        context.use_start_timestamps && !(samples.starts.is_empty() && samples.histogram_starts.is_empty());
     if samples.histogram_times.is_empty() && !with_starts {
         if samples.values.is_empty() {
             return None;

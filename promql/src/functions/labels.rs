@@ -58,9 +58,8 @@ impl<'a> Replacement<'a> {
     ///
     /// The expression is none, or the target no label name.
     pub(crate) fn new(target: &'a str, template: &str, source: &'a str, regex: &str) -> Result<Self, QueryError> {
-        let regex = Regex::new(regex).map_err(|_| {
-            QueryError::execution(format!("invalid regular expression in label_replace(): {regex}"))
-        })?;
+        let regex = Regex::new(regex)
+            .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {regex}")))?;
         if target.is_empty() {
             return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {target}")));
         }

@@ -13,6 +13,27 @@
 //!
 //! Sources: Prometheus 3.14, `docs/querying/functions.md`, and the reference in the project's specification.
 
+pub(crate) mod absent;
+pub(crate) mod classic;
+pub(crate) mod date;
+pub(crate) mod elementwise;
+pub(crate) mod extended;
+pub(crate) mod histogram;
+pub(crate) mod histogram_over_time;
+pub(crate) mod info;
+pub(crate) mod instant_rate;
+pub(crate) mod labels;
+pub(crate) mod note;
+pub(crate) mod over_time;
+pub(crate) mod rate;
+pub(crate) mod rate_histogram;
+pub(crate) mod registry;
+pub(crate) mod sort;
+pub(crate) mod sum;
+pub(crate) mod window;
+
+pub use registry::{FunctionRegistry, HostArgument, HostContext, HostFunction, HostResult, HostSample, HostSeries};
+
 use std::sync::Arc;
 
 use crate::syntax::ast::ValueType::{self, Matrix, Scalar, String, Vector};

@@ -174,11 +174,6 @@ impl<'a> Notes<'a> {
 
     pub(crate) fn forced_monotonicity(&mut self, name: &str, change: ForcedMonotonicity) {
         let text = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-        self.annotations.forced_monotonicity(
-            self.place.order,
-            self.place.position,
-            for_metric(text, name),
-            change,
-        );
+        self.annotations.forced_monotonicity(self.place.order, self.place.position, for_metric(text, name), change);
     }
 }

@@ -119,10 +119,7 @@ fn rate_of_floats(kind: RateKind, window: &Window<'_>, context: &mut Context<'_>
 
 /// Whether the start timestamps say that the counter began anew between samples `index - 1` and `index`.
 fn is_reset_by_start(samples: &super::window::Samples<'_>, index: usize) -> bool {
-    started_anew(
-        (samples.times[index - 1], samples.start(index - 1)),
-        (samples.times[index], samples.start(index)),
-    )
+    started_anew((samples.times[index - 1], samples.start(index - 1)), (samples.times[index], samples.start(index)))
 }
 
 /// Whether a sample (time, start timestamp) belongs to a later life of its series than the one before it.
@@ -133,7 +130,10 @@ pub(crate) fn started_anew(previous: (i64, i64), current: (i64, i64)) -> bool {
         return false;
     }
     start > previous_at
-        || (start == previous_at && previous_start != 0 && previous_start != previous_at && previous_start <= previous_at)
+        || (start == previous_at
+            && previous_start != 0
+            && previous_start != previous_at
+            && previous_start <= previous_at)
 }
 
 fn warn_of_overlaps(window: &Window<'_>, context: &mut Context<'_>) {

@@ -19,10 +19,10 @@ pub(crate) fn rate(kind: RateKind, window: &Window<'_>, context: &mut Context<'_
     let mut anew = vec![false; samples.histograms.len()];
     if with_starts {
         let mut overlapping = false;
-        for index in 1..samples.histograms.len() {
+        for (index, anew) in anew.iter_mut().enumerate().skip(1) {
             let before = (samples.histogram_times[index - 1], samples.histogram_start(index - 1));
             let now = (samples.histogram_times[index], samples.histogram_start(index));
-            anew[index] = started_anew(before, now);
+            *anew = started_anew(before, now);
             overlapping |= overlaps(before, now.1);
         }
         if overlapping {
@@ -36,14 +36,8 @@ pub(crate) fn rate(kind: RateKind, window: &Window<'_>, context: &mut Context<'_
         return None;
     }
     let mut change = change(kind, samples.histograms, &anew, zero_at.is_some(), context)?;
-    let observed = Observed {
-        first_at,
-        last_at,
-        intervals,
-        first: samples.histograms[0].count,
-        change: change.count,
-        zero_at,
-    };
+    let observed =
+        Observed { first_at, last_at, intervals, first: samples.histograms[0].count, change: change.count, zero_at };
     change.multiply(extrapolation(observed, window.start, window.end, window.range, kind));
     Some(change)
 }

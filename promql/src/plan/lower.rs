@@ -12,8 +12,9 @@ use super::{Answers, Kind, Node, NodeId, Plan, Selector};
 use crate::check::{self, AggregateParam, Instant, Range, Scalar, Typed};
 use crate::error::QueryError;
 use crate::functions::{Function, FunctionId};
-use crate::syntax::{QueryTimes, Span};
+use crate::syntax::Span;
 use crate::syntax::ast::{At, Length, Modifiers, StringLiteral, VectorSelector};
+use crate::syntax::duration::QueryTimes;
 
 /// The times a plan is bound to.
 #[derive(Clone, Copy, Debug)]
@@ -281,7 +282,12 @@ impl Lowering {
         let kind = &self.nodes[lowered.id.0].kind;
         let cheap = matches!(
             kind,
-            Kind::Number(_) | Kind::Text(_) | Kind::Bytes(_) | Kind::RangeSelect { .. } | Kind::Subquery { .. } | Kind::Invariant(_)
+            Kind::Number(_)
+                | Kind::Text(_)
+                | Kind::Bytes(_)
+                | Kind::RangeSelect { .. }
+                | Kind::Subquery { .. }
+                | Kind::Invariant(_)
         );
         if !lowered.invariant || cheap {
             return lowered.id;

@@ -7,6 +7,7 @@
 
 pub(crate) mod explain;
 pub(crate) mod lower;
+pub(crate) mod reach;
 pub(crate) mod rewrite;
 
 use ferula_model::Matcher;
@@ -174,16 +175,19 @@ impl Kind {
     pub(crate) fn children(&self) -> Vec<NodeId> {
         match self {
             Kind::Number(_) | Kind::Text(_) | Kind::Bytes(_) | Kind::Select(_) | Kind::RangeSelect { .. } => Vec::new(),
-            Kind::Subquery { child, .. }
-            | Kind::Negate(child)
-            | Kind::NegateScalar(child)
-            | Kind::Invariant(child) => vec![*child],
+            Kind::Subquery { child, .. } | Kind::Negate(child) | Kind::NegateScalar(child) | Kind::Invariant(child) => {
+                vec![*child]
+            }
             Kind::Call { args, .. } | Kind::HostCall { args, .. } => args.clone(),
             Kind::ScalarBinary { left, right, .. } | Kind::Join { left, right, .. } | Kind::Set { left, right, .. } => {
                 vec![*left, *right]
             }
             Kind::WithScalar { vector, scalar, scalar_left, .. } => {
-                if *scalar_left { vec![*scalar, *vector] } else { vec![*vector, *scalar] }
+                if *scalar_left {
+                    vec![*scalar, *vector]
+                } else {
+                    vec![*vector, *scalar]
+                }
             }
             Kind::Aggregate { child, param, .. } => param.iter().copied().chain([*child]).collect(),
         }

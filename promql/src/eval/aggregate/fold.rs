@@ -241,7 +241,11 @@ impl Accumulator {
                 (Floats::Sum { sums, compensations }, Floats::Sum { sums: theirs, compensations: their_rests }) => {
                     let mut sum = Sum { sum: sums[step], compensation: compensations[step] };
                     let other = Sum { sum: theirs[step], compensation: their_rests[step] };
-                    if first { sum = other } else { sum.merge(other) }
+                    if first {
+                        sum = other
+                    } else {
+                        sum.merge(other)
+                    }
                     (sums[step], compensations[step]) = (sum.sum, sum.compensation);
                 }
                 (Floats::Count(mine), Floats::Count(theirs)) => mine[step] += theirs[step],

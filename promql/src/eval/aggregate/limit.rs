@@ -67,9 +67,7 @@ pub(crate) fn limit_ratio(aggregation: &Aggregation<'_>, child: &dyn Operator) -
     let kept = parallel::run(env, heads.len(), (heads.len() * steps) as u64, |member, worker| {
         // Upstream's default build and ours hash label sets alike.
         let share = heads[member].labels.hash64() as f64 / 18_446_744_073_709_551_616.0;
-        let belongs = |ratio: f64| {
-            (ratio >= 0.0 && share < ratio) || (ratio < 0.0 && share >= 1.0 + ratio)
-        };
+        let belongs = |ratio: f64| (ratio >= 0.0 && share < ratio) || (ratio < 0.0 && share >= 1.0 + ratio);
         if !ratios.iter().any(|ratio| belongs(*ratio)) {
             return Ok(None);
         }

@@ -47,7 +47,9 @@ pub(crate) struct Group {
 pub(crate) fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
     if grouping.without {
         Labels::from_sorted(
-            labels.iter().filter(|(name, _)| *name != METRIC_NAME && !grouping.labels.iter().any(|label| label == name)),
+            labels
+                .iter()
+                .filter(|(name, _)| *name != METRIC_NAME && !grouping.labels.iter().any(|label| label == name)),
         )
     } else if grouping.labels.is_empty() {
         Labels::empty()

@@ -68,11 +68,7 @@ pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> 
         worker.give(vector);
         Ok(chosen(best, steps, is_top))
     })?;
-    let series = ranked
-        .into_iter()
-        .flatten()
-        .map(|(member, vector)| (child.heads()[member].clone(), vector))
-        .collect();
+    let series = ranked.into_iter().flatten().map(|(member, vector)| (child.heads()[member].clone(), vector)).collect();
     Held::new(steps, series, env.limits)
 }
 
@@ -144,10 +140,7 @@ fn chosen(best: Vec<Vec<Entry>>, steps: usize, is_top: bool) -> Vec<(usize, Step
     let mut series: BTreeMap<usize, StepVector> = BTreeMap::new();
     for (step, entries) in best.into_iter().enumerate() {
         for entry in entries {
-            series
-                .entry(entry.member)
-                .or_insert_with(|| StepVector::with_steps(steps))
-                .set_float(step, entry.value);
+            series.entry(entry.member).or_insert_with(|| StepVector::with_steps(steps)).set_float(step, entry.value);
         }
     }
     series.into_iter().collect()

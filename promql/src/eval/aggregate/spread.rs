@@ -105,11 +105,7 @@ pub(crate) fn count_values(aggregation: &Aggregation<'_>, child: &dyn Operator) 
 }
 
 /// The label may overwrite one of the grouping: what then is equal is counted together.
-fn merged(
-    series: Vec<(Head, StepVector)>,
-    steps: usize,
-    aggregation: &Aggregation<'_>,
-) -> Result<Held, QueryError> {
+fn merged(series: Vec<(Head, StepVector)>, steps: usize, aggregation: &Aggregation<'_>) -> Result<Held, QueryError> {
     if !aggregation.grouping.labels.iter().any(|label| label == aggregation.label) && !aggregation.grouping.without {
         return Held::new(steps, series, aggregation.env.limits);
     }

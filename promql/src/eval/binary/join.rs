@@ -61,9 +61,7 @@ pub(crate) fn join(join: &Join<'_>) -> Result<Held, QueryError> {
     let steps = join.left.steps();
     let weight = ((join.left.heads().len() + join.right.heads().len()) as u64).saturating_mul(steps as u64);
     let sides = Sides::of(join);
-    let joined = parallel::run(join.env, meetings.len(), weight, |index, worker| {
-        sides.meet(&meetings[index], worker)
-    })?;
+    let joined = parallel::run(join.env, meetings.len(), weight, |index, worker| sides.meet(&meetings[index], worker))?;
     let mut series = Vec::new();
     let mut clashes = Vec::new();
     for joined in joined {
@@ -285,8 +283,7 @@ impl Pairing<'_> {
         if filled || !vector.histograms.is_empty() || !partner.histograms.is_empty() {
             return false;
         }
-        let head =
-            self.sides.result_head(&self.sides.many.heads()[many], &self.sides.one.heads()[*one].labels);
+        let head = self.sides.result_head(&self.sides.many.heads()[many], &self.sides.one.heads()[*one].labels);
         let mut out = StepVector::with_steps(vector.steps());
         out.present = vector.present.clone();
         out.present.intersect(&partner.present);
@@ -318,7 +315,8 @@ impl Pairing<'_> {
             let position = match positions[slot] {
                 Some(position) => position,
                 None => {
-                    let one = partner.map_or(&self.meeting.signature, |at| &self.sides.one.heads()[self.ones[at]].labels);
+                    let one =
+                        partner.map_or(&self.meeting.signature, |at| &self.sides.one.heads()[self.ones[at]].labels);
                     let head = self.sides.result_head(&self.sides.many.heads()[many], one);
                     let position = self.outputs.position(head);
                     positions[slot] = Some(position);
@@ -385,10 +383,9 @@ impl Pairing<'_> {
     /// Where the "one" side is alone, a constant stands in for the "many" side.
     fn fill_absent(&mut self, fill: f64, present: &Bitmap, worker: &mut Worker) {
         for at in 0..self.ones.len() {
-            let head = self.sides.result_head(
-                &self.outputs.signature_head.clone(),
-                &self.sides.one.heads()[self.ones[at]].labels,
-            );
+            let head = self
+                .sides
+                .result_head(&self.outputs.signature_head.clone(), &self.sides.one.heads()[self.ones[at]].labels);
             let mut position = None;
             for step in 0..self.outputs.steps {
                 if present.get(step) {

@@ -56,7 +56,7 @@ fn masks(
     source: &dyn Operator,
     meetings: &[Meeting],
     steps: usize,
-    sides: impl Fn(&Meeting) -> (&Vec<usize>, &Vec<usize>),
+    sides: impl Fn(&Meeting) -> (&Vec<usize>, &Vec<usize>) + Sync,
 ) -> Result<(Vec<Bitmap>, MaskOf), QueryError> {
     let both: Vec<&Meeting> = meetings.iter().filter(|m| !m.left.is_empty() && !m.right.is_empty()).collect();
     let weight = (source.heads().len() as u64).saturating_mul(steps as u64);
