@@ -39,6 +39,17 @@ pub struct ChunkBytes<'a> {
     pub bytes: &'a [u8],
 }
 
+impl<'a> ChunkBytes<'a> {
+    /// The chunk at an offset of a segment file; `path` is for the error.
+    ///
+    /// # Errors
+    ///
+    /// There is no chunk, or it is damaged.
+    pub fn parse(segment: &'a [u8], offset: u64, path: &Path) -> Result<Self, BlockError> {
+        read_chunk(segment, offset).map_err(BlockError::corrupt(path))
+    }
+}
+
 /// Writes chunks into segments, front to back.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {

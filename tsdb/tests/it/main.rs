@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod blocks;
+mod corpora;
+mod invariants;
 mod model;
 mod peers;
