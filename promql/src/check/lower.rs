@@ -5,7 +5,7 @@ use super::typed::{
     ScalarOp, Set, SetOp, Subquery, TrimOp, Typed, VectorOp, WithScalar,
 };
 use super::{TypeError, verify};
-use crate::syntax::ast::{self, BinaryOp, Expr, ValueType};
+use crate::syntax::ast::{self, BinaryOp, Expr, ValueType, VectorMatching};
 use crate::syntax::{ParseErrorKind, Span};
 
 /// Turns a tree into its typed form; selectors and literals move over, nothing is copied.
@@ -27,26 +27,27 @@ pub fn lower(expr: Expr) -> Result<Typed, TypeError> {
     typed(expr)
 }
 
-/// `expr` is verified; what cannot be lowered nevertheless is an error all the same.
+/// `expr` is verified; what cannot be lowered nevertheless is an error all the same. Each kind of node has a function of
+/// its own, which keeps the frames of this recursion small.
 fn typed(expr: Expr) -> Result<Typed, TypeError> {
-    Ok(match expr {
-        Expr::Number(number) => Typed::Scalar(Scalar::Number(number.value)),
-        Expr::String(string) => Typed::String(string),
-        Expr::Selector(selector) => Typed::Instant(Instant::Selector(Box::new(selector))),
-        Expr::Matrix(matrix) => Typed::Range(Range::Selector(Box::new(matrix))),
-        Expr::Subquery(node) => Typed::Range(Range::Subquery(Box::new(Subquery {
-            operand: instant(*node.expr)?,
-            range: node.range,
-            step: node.step,
-            modifiers: node.modifiers,
-            span: node.span,
-        }))),
-        Expr::Paren(node) => typed(*node.expr)?,
-        Expr::Unary(node) => signed(node)?,
-        Expr::Aggregate(node) => Typed::Instant(Instant::Aggregate(Box::new(aggregate(node)?))),
-        Expr::Binary(node) => binary(node)?,
-        Expr::Call(node) => call(node)?,
-    })
+    match expr {
+        Expr::Number(number) => Ok(Typed::Scalar(Scalar::Number(number.value))),
+        Expr::String(string) => Ok(Typed::String(string)),
+        Expr::Selector(selector) => Ok(Typed::Instant(Instant::Selector(selector))),
+        Expr::Matrix(matrix) => Ok(Typed::Range(Range::Selector(matrix))),
+        Expr::Paren(node) => typed(*node.expr),
+        Expr::Subquery(node) => subquery(*node),
+        Expr::Unary(node) => signed(node),
+        Expr::Aggregate(node) => aggregate(*node),
+        Expr::Binary(node) => binary(*node),
+        Expr::Call(node) => call(node),
+    }
+}
+
+fn subquery(node: ast::Subquery) -> Result<Typed, TypeError> {
+    let operand = instant(node.expr)?;
+    let (range, step, modifiers, span) = (node.range, node.step, node.modifiers, node.span);
+    Ok(Typed::Range(Range::Subquery(Box::new(Subquery { operand, range, step, modifiers, span }))))
 }
 
 fn unexpected<T>(span: Span, wanted: ValueType) -> Result<T, TypeError> {
@@ -62,14 +63,6 @@ fn instant(expr: Expr) -> Result<Instant, TypeError> {
     }
 }
 
-fn scalar(expr: Expr) -> Result<Scalar, TypeError> {
-    let span = expr.span();
-    match typed(expr)? {
-        Typed::Scalar(scalar) => Ok(scalar),
-        _ => unexpected(span, ValueType::Scalar),
-    }
-}
-
 fn signed(node: ast::Unary) -> Result<Typed, TypeError> {
     match typed(*node.expr)? {
         plain if !node.negative => Ok(plain),
@@ -79,21 +72,23 @@ fn signed(node: ast::Unary) -> Result<Typed, TypeError> {
     }
 }
 
-fn aggregate(node: ast::Aggregate) -> Result<Aggregate, TypeError> {
+fn aggregate(node: ast::Aggregate) -> Result<Typed, TypeError> {
     let operand_span = node.expr.span();
     let param = match node.param {
         None => AggregateParam::None,
         Some(param) => {
             let span = param.span();
-            match typed(*param)? {
+            match typed(param)? {
                 Typed::Scalar(value) => AggregateParam::Scalar { value, span },
                 Typed::String(label) => AggregateParam::Label(label),
                 _ => return unexpected(span, ValueType::Scalar),
             }
         }
     };
-    let operand = instant(*node.expr)?;
-    Ok(Aggregate { op: node.op, param, grouping: node.grouping, operand, operand_span, span: node.span })
+    let operand = instant(node.expr)?;
+    let (op, grouping, span) = (node.op, node.grouping, node.span);
+    let aggregate = Aggregate { op, param, grouping, operand, operand_span, span };
+    Ok(Typed::Instant(Instant::Aggregate(Box::new(aggregate))))
 }
 
 fn call(node: ast::Call) -> Result<Typed, TypeError> {
@@ -112,48 +107,73 @@ fn call(node: ast::Call) -> Result<Typed, TypeError> {
 
 fn binary(node: ast::Binary) -> Result<Typed, TypeError> {
     let span = node.left.span().to(node.right.span());
-    let kind = OpKind::of(node.op);
-    let types = (node.left.value_type(), node.right.value_type());
-    if types == (ValueType::Scalar, ValueType::Scalar) {
-        let op = match kind {
+    let left = typed(node.left)?;
+    let right = typed(node.right)?;
+    let operator = Operator { kind: OpKind::of(node.op), return_bool: node.return_bool, span };
+    match (left, right) {
+        (Typed::Scalar(left), Typed::Scalar(right)) => operator.scalars(left, right),
+        (Typed::Scalar(scalar), Typed::Instant(vector)) => operator.with_scalar(vector, scalar, true),
+        (Typed::Instant(vector), Typed::Scalar(scalar)) => operator.with_scalar(vector, scalar, false),
+        (Typed::Instant(left), Typed::Instant(right)) => {
+            operator.vectors(left, right, node.matching.unwrap_or_default())
+        }
+        _ => unexpected(span, ValueType::Vector),
+    }
+}
+
+/// A binary operator without its operands.
+struct Operator {
+    kind: OpKind,
+    return_bool: bool,
+    span: Span,
+}
+
+impl Operator {
+    fn scalars(self, left: Scalar, right: Scalar) -> Result<Typed, TypeError> {
+        let op = match self.kind {
             OpKind::Arithmetic(op) => ScalarOp::Arithmetic(op),
             OpKind::Compare(op) => ScalarOp::Compare(op),
             OpKind::Trim(op) => ScalarOp::Trim(op),
-            OpKind::Set(_) => return unexpected(span, ValueType::Vector),
+            OpKind::Set(_) => return unexpected(self.span, ValueType::Vector),
         };
-        let (left, right) = (scalar(*node.left)?, scalar(*node.right)?);
-        return Ok(Typed::Scalar(Scalar::Binary(Box::new(ScalarBinary { op, left, right, span }))));
+        Ok(Typed::Scalar(Scalar::Binary(Box::new(ScalarBinary { op, left, right, span: self.span }))))
     }
-    let op = match kind {
-        OpKind::Set(op) => {
-            let matching = node.matching.unwrap_or_default();
-            let (left, right) = (instant(*node.left)?, instant(*node.right)?);
-            let set = Set { op, left, right, on: matching.on, labels: matching.labels, span };
-            return Ok(Typed::Instant(Instant::Set(Box::new(set))));
+
+    fn with_scalar(self, vector: Instant, scalar: Scalar, scalar_left: bool) -> Result<Typed, TypeError> {
+        match self.vector_op() {
+            Ok(op) => {
+                let node = WithScalar { op, vector, scalar, scalar_left, span: self.span };
+                Ok(Typed::Instant(Instant::WithScalar(Box::new(node))))
+            }
+            Err(_) => unexpected(self.span, ValueType::Vector),
         }
-        OpKind::Arithmetic(op) => VectorOp::Arithmetic(op),
-        OpKind::Compare(op) if node.return_bool => VectorOp::CompareBool(op),
-        OpKind::Compare(op) => VectorOp::Filter(op),
-        OpKind::Trim(op) => VectorOp::Trim(op),
-    };
-    Ok(Typed::Instant(match types {
-        (ValueType::Scalar, _) => {
-            let (scalar, vector) = (scalar(*node.left)?, instant(*node.right)?);
-            Instant::WithScalar(Box::new(WithScalar { op, vector, scalar, scalar_left: true, span }))
+    }
+
+    fn vectors(self, left: Instant, right: Instant, matching: VectorMatching) -> Result<Typed, TypeError> {
+        let span = self.span;
+        Ok(Typed::Instant(match self.vector_op() {
+            Ok(op) => Instant::Join(Box::new(Join { op, left, right, matching, span })),
+            Err(op) => {
+                let VectorMatching { on, labels, .. } = matching;
+                Instant::Set(Box::new(Set { op, left, right, on, labels, span }))
+            }
+        }))
+    }
+
+    /// The operation sample by sample, or the set operation that it is instead.
+    fn vector_op(&self) -> Result<VectorOp, SetOp> {
+        match self.kind {
+            OpKind::Arithmetic(op) => Ok(VectorOp::Arithmetic(op)),
+            OpKind::Compare(op) if self.return_bool => Ok(VectorOp::CompareBool(op)),
+            OpKind::Compare(op) => Ok(VectorOp::Filter(op)),
+            OpKind::Trim(op) => Ok(VectorOp::Trim(op)),
+            OpKind::Set(op) => Err(op),
         }
-        (_, ValueType::Scalar) => {
-            let (vector, scalar) = (instant(*node.left)?, scalar(*node.right)?);
-            Instant::WithScalar(Box::new(WithScalar { op, vector, scalar, scalar_left: false, span }))
-        }
-        _ => {
-            let (left, right) = (instant(*node.left)?, instant(*node.right)?);
-            let matching = node.matching.unwrap_or_default();
-            Instant::Join(Box::new(Join { op, left, right, matching, span }))
-        }
-    }))
+    }
 }
 
 /// The operators by what they do.
+#[derive(Clone, Copy)]
 enum OpKind {
     Arithmetic(ArithmeticOp),
     Compare(CompareOp),

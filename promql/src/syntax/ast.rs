@@ -19,17 +19,17 @@ pub enum Expr {
     /// `"text"`
     String(StringLiteral),
     /// `up{job="x"} offset 5m`
-    Selector(VectorSelector),
+    Selector(Box<VectorSelector>),
     /// `up{job="x"}[5m] @ end()`
-    Matrix(MatrixSelector),
+    Matrix(Box<MatrixSelector>),
     /// `rate(x[1m])[1h:5m]`
-    Subquery(Subquery),
+    Subquery(Box<Subquery>),
     /// `rate(x[1m])`
     Call(Call),
     /// `sum by (job) (up)`
-    Aggregate(Aggregate),
+    Aggregate(Box<Aggregate>),
     /// `a + on (job) b`
-    Binary(Binary),
+    Binary(Box<Binary>),
     /// `-a`
     Unary(Unary),
     /// `(a)`
@@ -124,7 +124,7 @@ pub struct MatrixSelector {
 #[derive(Clone, Debug)]
 pub struct Subquery {
     /// What is evaluated.
-    pub expr: Box<Expr>,
+    pub expr: Expr,
     /// How far back.
     pub range: Length,
     /// The distance of the moments; the engine's default if absent.
@@ -276,9 +276,9 @@ pub struct Aggregate {
     /// Which aggregation.
     pub op: AggregateOp,
     /// What is aggregated.
-    pub expr: Box<Expr>,
+    pub expr: Expr,
     /// The first argument of those that take two.
-    pub param: Option<Box<Expr>>,
+    pub param: Option<Expr>,
     /// How groups are formed.
     pub grouping: Grouping,
     /// Where it stands.
@@ -322,9 +322,9 @@ pub struct Binary {
     /// Where the operator stands.
     pub op_span: Span,
     /// Left operand.
-    pub left: Box<Expr>,
+    pub left: Expr,
     /// Right operand.
-    pub right: Box<Expr>,
+    pub right: Expr,
     /// `bool`: a comparison answers 0 or 1 instead of filtering.
     pub return_bool: bool,
     /// How series of the two sides are paired; `None` unless both sides are instant vectors or a matching was written.
@@ -535,7 +535,7 @@ impl Expr {
             Self::Number(_) | Self::String(_) | Self::Selector(_) | Self::Matrix(_) => Vec::new(),
             Self::Subquery(node) => vec![&node.expr],
             Self::Call(node) => node.args.iter().collect(),
-            Self::Aggregate(node) => node.param.as_deref().into_iter().chain([&*node.expr]).collect(),
+            Self::Aggregate(node) => node.param.iter().chain([&node.expr]).collect(),
             Self::Binary(node) => vec![&node.left, &node.right],
             Self::Unary(node) => vec![&node.expr],
             Self::Paren(node) => vec![&node.expr],

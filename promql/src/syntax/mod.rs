@@ -28,7 +28,6 @@ pub use dialect::{Dialect, Features};
 pub use error::{ParseError, ParseErrorKind};
 pub use span::{LineColumn, Span};
 
-use ast::VectorSelector;
 use ferula_model::{Labels, MatchOp, Matcher};
 
 /// Reads a query and checks its types.
@@ -74,7 +73,7 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     let expr = parser::parse_selector(text, &Dialect::default())?;
     check(&expr, text)?;
     match expr {
-        Expr::Selector(VectorSelector { matchers, .. }) => Ok(matchers),
+        Expr::Selector(selector) => Ok(selector.matchers),
         _ => Ok(Vec::new()),
     }
 }

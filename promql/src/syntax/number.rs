@@ -125,12 +125,19 @@ fn quote(text: &str) -> String {
 pub(super) fn duration_value(text: &str) -> Result<f64, String> {
     match parse_duration(text) {
         Ok(duration) => Ok(duration.as_nanos() as f64 / 1e9),
-        Err(DurationError::OutOfRange) => Err("duration out of range".to_owned()),
+        // Go cannot even read digits beyond 64 bits.
+        Err(DurationError::OutOfRange) if digit_runs(text).all(|digits| digits.parse::<u64>().is_ok()) => {
+            Err("duration out of range".to_owned())
+        }
         Err(_) => Err(match unknown_unit(text) {
             Some(unit) => format!("unknown unit {} in duration {}", quote(unit), quote(text)),
             None => format!("not a valid duration string: {}", quote(text)),
         }),
     }
+}
+
+fn digit_runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty())
 }
 
 /// The first run of non-digits in a duration that is no unit, unless an earlier unit is out of order.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ferula_model::{METRIC_NAME, MatchOp, is_legacy_label_name, write_go_quoted};
+use ferula_model::{METRIC_NAME, MatchOp, is_legacy_metric_name, write_go_quoted};
 
 use super::ast::{
     Aggregate, At, Binary, Call, Cardinality, DurationExpr, Expr, Length, MatrixSelector, Modifiers, NumberLiteral,
@@ -272,7 +272,7 @@ impl fmt::Display for LabelList<'_> {
                 f.write_str(", ")?;
             }
             // `without` is the one word that the grammar does not take as a label in a list.
-            if is_legacy_label_name(label) && !is_number(label) && !label.eq_ignore_ascii_case("without") {
+            if is_legacy_metric_name(label) && !is_number(label) && !label.eq_ignore_ascii_case("without") {
                 f.write_str(label)?;
             } else {
                 write_go_quoted(f, label)?;

@@ -78,7 +78,7 @@ impl Parser<'_> {
                 }
             }
             links += 1;
-            self.check_height(self.depth + links)?;
+            self.check_height(links)?;
             let span = left.span().to(right.span());
             left = DurationExpr::Binary { op, left: Box::new(left), right: Box::new(right), span };
         }

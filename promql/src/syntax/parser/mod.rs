@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! - No tree is deeper than [`DEPTH_MAX`], so that walking it by recursion is safe.
+//! - No tree is higher than [`HEIGHT_MAX`], so that walking it by recursion is safe.
 
 mod lengths;
 mod primary;
@@ -19,9 +19,12 @@ use super::span::Span;
 use super::token::{Keyword, Token, TokenKind};
 use super::{Dialect, ParseError};
 
-/// How deep a tree may be: pairs of parentheses, nested calls, chained operators. The deepest query known from the wild
-/// has a tenth of this; a thread with 2 MiB of stack walks it in an unoptimised build.
-pub(super) const DEPTH_MAX: u32 = 300;
+/// How deep parentheses, calls, signs and right operands may be nested. Queries from the wild have a tenth of this; the
+/// bound is what a thread with 2 MiB of stack parses in an unoptimised build, twice over.
+const NESTING_MAX: u32 = 128;
+
+/// How high a tree may be: as [`NESTING_MAX`], but with chains of operators counted too (`a + b + c` has the height 3).
+const HEIGHT_MAX: u32 = 256;
 
 /// A mistake without the query's text.
 #[derive(Debug)]
@@ -128,18 +131,23 @@ impl<'q> Parser<'q> {
 
     fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
         self.depth += 1;
-        self.check_height(self.depth)?;
+        self.check_limit(self.depth, NESTING_MAX)?;
         let result = inner(self);
         self.depth -= 1;
         result
     }
 
+    /// A piece of that height, at the present depth, is not too much.
     fn check_height(&mut self, height: u32) -> Outcome<()> {
-        if height <= DEPTH_MAX {
+        self.check_limit(self.depth + height, HEIGHT_MAX)
+    }
+
+    fn check_limit(&mut self, value: u32, limit: u32) -> Outcome<()> {
+        if value <= limit {
             return Ok(());
         }
         let at = self.lookahead.map_or(Span::new(self.query.len(), self.query.len()), |token| token.span);
-        fail(ParseErrorKind::Limit, at, format!("query is nested more than {DEPTH_MAX} levels deep"))
+        fail(ParseErrorKind::Limit, at, format!("query is nested more than {limit} levels deep"))
     }
 
     // Operators.
@@ -158,7 +166,7 @@ impl<'q> Parser<'q> {
             let right_binding = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
             let right = self.nested(|parser| parser.expr(right_binding))?;
             let height = 1 + left.height.max(right.height);
-            self.check_height(height + self.depth)?;
+            self.check_height(height)?;
             left = Piece { expr: binary(op, token.span, modifiers, left.expr, right.expr), height };
         }
     }
@@ -196,8 +204,11 @@ impl<'q> Parser<'q> {
             let left = self.accept(TokenKind::Keyword(Keyword::GroupLeft))?.is_some();
             if left || self.accept(TokenKind::Keyword(Keyword::GroupRight))?.is_some() {
                 matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.peek()?.kind == TokenKind::LeftParen {
-                    matching.include = self.grouping_labels()?;
+                match self.peek()?.kind {
+                    TokenKind::LeftParen => matching.include = self.grouping_labels()?,
+                    TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight) => {}
+                    _ if self.at_expression()? => {}
+                    _ => return self.unexpected("grouping opts", "\"(\""),
                 }
             }
         }
@@ -261,14 +272,14 @@ fn binary(op: BinaryOp, op_span: Span, modifiers: BinaryModifiers, left: Expr, r
     }
     let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
     let says_something = fills || (modifiers.written && !matching.labels.is_empty());
-    Expr::Binary(Binary {
+    Expr::Binary(Box::new(Binary {
         op,
         op_span,
-        left: Box::new(left),
-        right: Box::new(right),
+        left,
+        right,
         return_bool: modifiers.return_bool,
         matching: (vectors || says_something).then_some(matching),
-    })
+    }))
 }
 
 fn fail<T>(kind: ParseErrorKind, span: Span, message: impl Into<String>) -> Outcome<T> {

@@ -191,7 +191,7 @@ impl Parser<'_> {
     }
 
     /// Whether an expression may begin with the next token.
-    fn at_expression(&mut self) -> Outcome<bool> {
+    pub(super) fn at_expression(&mut self) -> Outcome<bool> {
         use super::super::ast::BinaryOp::{Add, Sub};
         Ok(match self.peek()?.kind {
             TokenKind::Identifier
@@ -256,9 +256,9 @@ impl Parser<'_> {
         let expected = 1 + usize::from(signature.param.is_some());
         let given = args.len();
         let mut args = args.into_iter();
-        let param = if signature.param.is_some() { args.next().map(Box::new) } else { None };
+        let param = if signature.param.is_some() { args.next() } else { None };
         match (given == expected, args.next()) {
-            (true, Some(expr)) => Ok(Expr::Aggregate(Aggregate { op, expr: Box::new(expr), param, grouping, span })),
+            (true, Some(expr)) => Ok(Expr::Aggregate(Box::new(Aggregate { op, expr, param, grouping, span }))),
             _ => fail(
                 ParseErrorKind::Type,
                 span,
@@ -287,9 +287,9 @@ impl Parser<'_> {
             return self.unexpected("subquery selector", "\"]\"");
         };
         let span = piece.expr.span().to(close.span);
-        let subquery = Subquery { expr: Box::new(piece.expr), range, step, modifiers: Modifiers::default(), span };
-        self.check_height(piece.height + 1 + self.depth)?;
-        Ok(Piece { expr: Expr::Subquery(subquery), height: piece.height + 1 })
+        let subquery = Subquery { expr: piece.expr, range, step, modifiers: Modifiers::default(), span };
+        self.check_height(piece.height + 1)?;
+        Ok(Piece { expr: Expr::Subquery(Box::new(subquery)), height: piece.height + 1 })
     }
 
     fn offset(&mut self, expr: &mut Expr) -> Outcome<()> {
@@ -399,7 +399,7 @@ fn matrix(expr: Expr, range: Length, brackets: Span) -> Outcome<Expr> {
         Expr::Selector(selector) if selector.modifiers.at.is_some() => "no @ modifiers allowed before range",
         Expr::Selector(selector) => {
             let span = selector.span.to(brackets);
-            return Ok(Expr::Matrix(MatrixSelector { selector, range, span }));
+            return Ok(Expr::Matrix(Box::new(MatrixSelector { selector: *selector, range, span })));
         }
         _ => "ranges only allowed for vector selectors",
     };

@@ -23,7 +23,8 @@ impl Parser<'_> {
         if let Some(name) = &name {
             matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
         }
-        Ok(Expr::Selector(VectorSelector { name, matchers, modifiers: Modifiers::default(), extension: None, span }))
+        let selector = VectorSelector { name, matchers, modifiers: Modifiers::default(), extension: None, span };
+        Ok(Expr::Selector(Box::new(selector)))
     }
 
     /// The whole query as one selector.
@@ -128,8 +129,7 @@ impl Parser<'_> {
     fn grouping_label(&mut self) -> Outcome<String> {
         let token = self.peek()?;
         match token.kind {
-            TokenKind::Identifier | TokenKind::Aggregate(_) => {}
-            TokenKind::MetricIdentifier => return self.unexpected("grouping opts", "label"),
+            TokenKind::Identifier | TokenKind::MetricIdentifier | TokenKind::Aggregate(_) => {}
             TokenKind::Keyword(keyword) if keyword != Keyword::Without => {}
             TokenKind::Op(op) if op.is_set() || op == BinaryOp::Atan2 => {}
             TokenKind::String => {
