@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod collect;
 mod encode;
 mod error;
 mod escape;

@@ -1,8 +1,10 @@
 //! Tests through the public door.
 
-#![allow(clippy::panic, reason = "a test that cannot go on panics")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod conformance;
+mod host;
 mod openmetrics;
 mod protobuf;
 mod text;
