@@ -1,15 +1,24 @@
 //! JSON as the API prints it, byte for byte: the text goes straight into the buffer of the answer.
 //!
-//! Strings are escaped as upstream's encoder does it (`<`, `>` and `&` too); moments are seconds with exactly three
-//! decimals or none; sample values are strings in the shortest form that reads back as the same float.
+//! Strings are escaped as upstream's encoder does it: those of the envelope for HTML (`<` as `\u003c`), names and values of
+//! labels not. Moments are seconds with exactly three decimals or none; sample values are strings in the shortest form that reads back as the same float.
 
 use ferula_model::number::{FloatForm, push_float};
 use ferula_model::{FloatHistogram, Labels, Timestamp};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Writes a string in quotes.
+/// Writes a string in quotes, escaped for HTML.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    escaped(out, text, true);
+}
+
+/// Writes a string in quotes, not escaped for HTML: names and values of labels and annotations.
+pub(crate) fn label(out: &mut Vec<u8>, text: &str) {
+    escaped(out, text, false);
+}
+
+fn escaped(out: &mut Vec<u8>, text: &str, html: bool) {
     out.push(b'"');
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -19,9 +28,10 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
             b'\n' => b"\\n",
             b'\r' => b"\\r",
             b'\t' => b"\\t",
-            b'<' | b'>' | b'&' | 0..0x20 => &unicode_escape(byte),
+            0..0x20 => &unicode_escape(byte),
+            b'<' | b'>' | b'&' if html => &unicode_escape(byte),
             // U+2028 and U+2029 end a line in JavaScript: E2 80 A8 and E2 80 A9.
-            0xE2 if matches!(text.as_bytes().get(at..at + 3), Some([0xE2, 0x80, 0xA8 | 0xA9])) => {
+            0xE2 if html && matches!(text.as_bytes().get(at..at + 3), Some([0xE2, 0x80, 0xA8 | 0xA9])) => {
                 out.extend_from_slice(&text.as_bytes()[plain..at]);
                 out.extend_from_slice(if text.as_bytes()[at + 2] == 0xA8 { b"\\u2028" } else { b"\\u2029" });
                 plain = at + 3;
@@ -91,9 +101,9 @@ impl Object<'_> {
         self.with(name, |out| out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()))
     }
 
-    /// A member that is a number with decimals, as Go's `encoding/json` prints it.
-    pub(crate) fn number(&mut self, name: &str, number: f64) -> &mut Self {
-        self.with(name, |out| push_float(out, number, FloatForm::Json))
+    /// A member that is a number with decimals, as Go's `encoding/json` prints it; what is no number is 0.
+    pub(crate) fn number(&mut self, name: &str, value: f64) -> &mut Self {
+        self.with(name, |out| number(out, value))
     }
 
     /// A member that is true or false.
@@ -107,16 +117,31 @@ impl Object<'_> {
     }
 }
 
+/// Writes a number with decimals as Go's `encoding/json` does: an exponent has no leading zero, `1e-7`.
+fn number(out: &mut Vec<u8>, value: f64) {
+    let start = out.len();
+    push_float(out, if value.is_finite() { value } else { 0.0 }, FloatForm::Json);
+    if let Some([b'e', b'-', b'0', digit]) = out.get(start..).and_then(|text| text.last_chunk::<4>()).copied() {
+        out.truncate(out.len() - 2);
+        out.push(digit);
+    }
+}
+
 /// Writes a label set as an object.
-pub(crate) fn labels(out: &mut Vec<u8>, labels: &Labels) {
+pub(crate) fn labels(out: &mut Vec<u8>, set: &Labels) {
+    pairs(out, set.iter());
+}
+
+/// Writes names and values of labels or annotations as an object.
+pub(crate) fn pairs<'a>(out: &mut Vec<u8>, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
     out.push(b'{');
-    for (i, (name, value)) in labels.iter().enumerate() {
+    for (i, (name, value)) in pairs.into_iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        string(out, name);
+        label(out, name);
         out.push(b':');
-        string(out, value);
+        label(out, value);
     }
     out.push(b'}');
 }
@@ -216,6 +241,8 @@ mod tests {
             written(|out| string(out, "a\"b\\c\n\t<é>&\u{1}\u{2028}x\u{2029}")),
             r#""a\"b\\c\n\t\u003cé\u003e\u0026\u0001\u2028x\u2029""#
         );
+        assert_eq!(written(|out| label(out, "<&\n\u{1}\u{2028}>")), "\"<&\\n\\u0001\u{2028}>\"");
+        assert_eq!(written(|out| number(out, 0.000_000_15)), "1.5e-7");
     }
 
     #[test]

@@ -42,16 +42,17 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// `invalid parameter "NAME": cannot parse "X" to a valid timestamp`.
+    /// `invalid parameter "NAME": invalid time value for 'NAME': cannot parse "X" to a valid timestamp`.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
-        optional(self.first(name), |text| parse_time(text).map_err(|cause| ApiError::parameter(name, cause)))
+        let refused = |cause| ApiError::parameter(name, format!("invalid time value for '{name}': {cause}"));
+        optional(self.first(name), |text| parse_time(text).map_err(refused))
     }
 
     /// A moment that must be there.
     ///
     /// # Errors
     ///
-    /// As [`time`](Self::time), also for an absent parameter.
+    /// `invalid parameter "NAME": cannot parse "X" to a valid timestamp`, also for an absent parameter.
     pub fn required_time(&self, name: &str) -> Result<Timestamp, ApiError> {
         parse_time(self.first(name)).map_err(|cause| ApiError::parameter(name, cause))
     }

@@ -110,7 +110,11 @@ fn options(request: &Request) -> Result<QueryOptions, ApiError> {
     let mut options = QueryOptions::default();
     options.cancel = request.cancel.clone();
     options.timeout = params.duration("timeout")?.and_then(|timeout| timeout.positive());
-    options.lookback = params.duration("lookback_delta")?.and_then(|lookback| lookback.positive());
+    let lookback = params.duration("lookback_delta").map_err(|_| {
+        let text = ferula_model::go_quote(params.first("lookback_delta"));
+        ApiError::bad_data(format!("error parsing lookback delta duration: cannot parse {text} to a valid duration"))
+    })?;
+    options.lookback = lookback.and_then(|lookback| lookback.positive());
     options.per_step_statistics = params.first("stats") == "all";
     Ok(options)
 }
