@@ -1,0 +1,547 @@
+//! Ingesting: what does a scraped body become in the storage?
+//!
+//! ```text
+//!  body --parser--> event --series cache--> known ref ------------------------------> append
+//!                                 |                                                      ^
+//!                                new --> labels of the target, rules, limits --> ref ----+
+//! ```
+//!
+//! A scrape is one batch: either all of it becomes visible or nothing. What is wrong with the body as a whole (it cannot
+//! be parsed, it breaks a limit, a series has no name) fails the scrape; what is wrong with a single sample (it is out of
+//! order, it is repeated) costs that sample, and is counted.
+//!
+//! Read [`rules`] for what happens to a series that is seen for the first time, [`histogram`] for the limits of native
+//! histograms, [`metadata`] for what is kept of `# HELP` and `# TYPE`.
+
+pub(crate) mod histogram;
+pub(crate) mod metadata;
+pub(crate) mod rules;
+
+use std::sync::Arc;
+
+use ferula_exposition::{Event, ExemplarEvent, Format, HistogramEvent, LabelBuffer, ParseError, ParseOptions, Parser, SampleEvent};
+use ferula_model::{AppendError, Appender, Exemplar, NORMAL_NAN, STALE_MARKER, Sample, SeriesRef, Timestamp, Value, is_stale};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::job::ContentTypeError;
+use crate::relabel::NameScheme;
+use crate::series_cache::{EntryId, Known, SeriesCache};
+use histogram::BucketLimits;
+use metadata::MetadataCache;
+use rules::{SeriesError, SeriesRules};
+
+/// As upstream: samples this far ahead of the scrape are out of bounds.
+const FUTURE_MILLIS_MAX: i64 = 10 * 60 * 1000;
+
+/// What applies to the bodies of a target.
+#[derive(Debug, Default)]
+pub(crate) struct IngestRules {
+    pub(crate) series: SeriesRules,
+    pub(crate) parse: ParseOptions,
+    pub(crate) honor_timestamps: bool,
+    pub(crate) track_timestamps: bool,
+    /// 0: no limit.
+    pub(crate) sample_limit: u64,
+    pub(crate) buckets: BucketLimits,
+    pub(crate) starts: StartTimestamps,
+    /// Metadata goes to the storage too.
+    pub(crate) append_metadata: bool,
+}
+
+/// What becomes of the start timestamps that targets give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartTimestamps {
+    /// Nothing, as upstream does by default.
+    #[default]
+    Ignore,
+    /// They are stored with each sample (upstream's feature `st-storage`).
+    Store,
+    /// A sample of zero is stored at that time (upstream's feature `created-timestamp-zero-ingestion`).
+    ZeroSample,
+}
+
+/// What a body brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Samples in the body.
+    pub(crate) scraped: u64,
+    /// Samples that relabelling left, dropped ones of other reasons included.
+    pub(crate) after_relabelling: u64,
+    /// Series that the cache did not know.
+    pub(crate) series_added: u64,
+    pub(crate) refused: Refused,
+}
+
+/// Samples that were refused one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) out_of_order: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) out_of_bounds: u64,
+    pub(crate) exemplars_out_of_order: u64,
+    /// Exemplars that the storage refused for another reason.
+    pub(crate) exemplars_invalid: u64,
+    /// Samples of new series that the storage has no room for.
+    pub(crate) series_limit: u64,
+}
+
+/// Why a scrape brought nothing.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The answer does not say what it is.
+    #[error(transparent)]
+    ContentType(#[from] ContentTypeError),
+    /// The body is not in its format.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// A series cannot be.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+    /// More samples than `sample_limit`.
+    #[error("sample limit exceeded")]
+    SampleLimit,
+    /// More buckets than `native_histogram_bucket_limit`, and no coarser resolution.
+    #[error("histogram bucket limit exceeded")]
+    BucketLimit,
+    /// The storage refuses more than the sample.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Turns the bodies of one target into samples, remembering its series from scrape to scrape.
+#[derive(Debug)]
+pub(crate) struct Ingestor {
+    rules: Arc<IngestRules>,
+    cache: SeriesCache,
+    metadata: Arc<Mutex<MetadataCache>>,
+    labels: LabelBuffer,
+    vanished: Vec<SeriesRef>,
+}
+
+impl Ingestor {
+    pub(crate) fn new(rules: Arc<IngestRules>) -> Self {
+        Self {
+            rules,
+            cache: SeriesCache::default(),
+            metadata: Arc::default(),
+            labels: LabelBuffer::default(),
+            vanished: Vec::new(),
+        }
+    }
+
+    /// What the target says about its families, as of the last scrape.
+    pub(crate) fn metadata(&self) -> Arc<Mutex<MetadataCache>> {
+        Arc::clone(&self.metadata)
+    }
+
+    /// Other rules from now on. What they leave out is marked stale by the next scrape. `same_series`: they make the same
+    /// series of the same bytes, so that everything known stays.
+    pub(crate) fn change_rules(&mut self, rules: Arc<IngestRules>, same_series: bool) {
+        self.rules = rules;
+        if !same_series {
+            self.cache.forget_keys();
+        }
+    }
+
+    /// Adds a body to a batch: its samples, and stale markers for the series that it has no more.
+    ///
+    /// After an error the batch must be rolled back and [`mark_all_stale`](Self::mark_all_stale) be called with the next.
+    /// The counts are those up to the error.
+    pub(crate) fn ingest(
+        &mut self,
+        appender: &mut dyn Appender,
+        body: &[u8],
+        format: Format,
+        at: Timestamp,
+    ) -> (Counts, Result<(), IngestError>) {
+        let metadata = Arc::clone(&self.metadata);
+        let mut metadata = metadata.lock();
+        self.cache.begin();
+        metadata.begin();
+        let rules = Arc::clone(&self.rules);
+        let mut scrape = Scrape {
+            rules: &rules,
+            cache: &mut self.cache,
+            metadata: &mut metadata,
+            labels: &mut self.labels,
+            appender,
+            at,
+            counts: Counts::default(),
+            appended: 0,
+            broken_limit: None,
+        };
+        let outcome = scrape.read(body, format);
+        let (counts, limit) = (scrape.counts, scrape.broken_limit.take());
+        let outcome = outcome.and(limit.map_or(Ok(()), Err)).and_then(|()| self.mark_vanished(appender, at));
+        if outcome.is_ok() {
+            self.cache.finish();
+            metadata.finish();
+        }
+        (counts, outcome)
+    }
+
+    /// Adds stale markers for all series that were alive before the scrape. True if the cache had to be flushed.
+    pub(crate) fn mark_all_stale(&mut self, appender: &mut dyn Appender, at: Timestamp) -> bool {
+        self.vanished.clear();
+        self.vanished.extend(self.cache.alive());
+        self.vanished.sort_unstable();
+        self.vanished.dedup();
+        // The scrape has failed already; there is nobody left to tell about a marker that is refused.
+        let _ = self.append_markers(appender, at);
+        self.cache.abandon()
+    }
+
+    fn mark_vanished(&mut self, appender: &mut dyn Appender, at: Timestamp) -> Result<(), IngestError> {
+        self.cache.vanished(&mut self.vanished);
+        self.append_markers(appender, at)
+    }
+
+    fn append_markers(&mut self, appender: &mut dyn Appender, at: Timestamp) -> Result<(), IngestError> {
+        for series in self.vanished.drain(..) {
+            match appender.append_float(series, at, STALE_MARKER) {
+                // Time trouble: the series has a newer sample of its own. Unknown: the storage ended it already.
+                Err(error) if !error.is_ordering() && !matches!(error, AppendError::UnknownSeries(_)) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One body on its way into the storage.
+struct Scrape<'a> {
+    rules: &'a IngestRules,
+    cache: &'a mut SeriesCache,
+    metadata: &'a mut MetadataCache,
+    labels: &'a mut LabelBuffer,
+    appender: &'a mut dyn Appender,
+    at: Timestamp,
+    counts: Counts,
+    /// Samples of the batch that are no stale markers.
+    appended: u64,
+    /// The limit that failed the scrape; the rest of the body is only counted.
+    broken_limit: Option<IngestError>,
+}
+
+impl Scrape<'_> {
+    fn read(&mut self, body: &[u8], format: Format) -> Result<(), IngestError> {
+        let mut parser = Parser::new(body, format, &self.rules.parse);
+        loop {
+            while let Some((id, key)) = self.cache.predicted()
+                && let Some((value, timestamp)) = parser.next_known(key)
+            {
+                self.known_sample(id, value, timestamp)?;
+            }
+            match parser.next() {
+                None => return Ok(()),
+                Some(event) => self.event(event?)?,
+            }
+        }
+    }
+
+    /// The hot path: the line that was at this place in the last scrape.
+    #[inline]
+    fn known_sample(&mut self, id: EntryId, value: f64, timestamp: Option<Timestamp>) -> Result<(), IngestError> {
+        self.counts.scraped += 1;
+        match self.cache.see(id) {
+            Known::Dropped => Ok(()),
+            Known::Series { id, series, repeated } => {
+                let time = self.time(timestamp);
+                let outcome = match self.admit(time, timestamp, repeated, value) {
+                    Ok(()) => self.appender.append_float(series, time, value),
+                    Err(refusal) => Err(refusal),
+                };
+                match outcome {
+                    Err(AppendError::UnknownSeries(_)) => self.relearn(id, value, timestamp),
+                    outcome => self.settle(id, timestamp, outcome).map(|_| ()),
+                }
+            }
+            Known::New => self.relearn(id, value, timestamp),
+        }
+    }
+
+    /// The storage forgot the series of a known line: the line is read once more, for its labels.
+    fn relearn(&mut self, id: EntryId, value: f64, timestamp: Option<Timestamp>) -> Result<(), IngestError> {
+        self.cache.forget_ref(id);
+        let Some(key) = self.cache.key_of(id).map(<[u8]>::to_vec) else { return Ok(()) };
+        let mut line = key.clone();
+        line.extend_from_slice(b" 0\n");
+        let mut parser = Parser::new(&line, Format::Text, &self.rules.parse);
+        if let Some(event) = parser.next()
+            && let Event::Sample(sample) = event?
+        {
+            sample.labels(self.labels);
+            self.new_series(&key, Value::Float(value), timestamp, None)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event<'_>) -> Result<(), IngestError> {
+        match event {
+            Event::Help { family, text } => self.metadata.set_help(&family, &text),
+            Event::Type { family, metric_type } => self.metadata.set_type(&family, metric_type),
+            Event::Unit { family, unit } => self.metadata.set_unit(&family, &unit),
+            Event::Sample(sample) => return self.float(&sample),
+            Event::Histogram(histogram) => return self.histogram(histogram),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn float(&mut self, sample: &SampleEvent<'_>) -> Result<(), IngestError> {
+        self.counts.scraped += 1;
+        let timestamp = sample.timestamp.filter(|_| self.rules.honor_timestamps);
+        let series = match self.cache.look_up(sample.key) {
+            Known::Dropped => return Ok(()),
+            Known::Series { id, series, repeated } => {
+                let value = Value::Float(sample.value);
+                match self.known_series(id, series, repeated, &value, timestamp, sample.start)? {
+                    Some(series) => series,
+                    None => {
+                        sample.labels(self.labels);
+                        self.new_series(sample.key, value, timestamp, sample.start)?
+                    }
+                }
+            }
+            Known::New => {
+                sample.labels(self.labels);
+                self.new_series(sample.key, Value::Float(sample.value), timestamp, sample.start)?
+            }
+        };
+        if let (Some(exemplar), Some(series)) = (&sample.exemplar, series) {
+            self.exemplar(series, exemplar, self.time(timestamp));
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, event: HistogramEvent<'_>) -> Result<(), IngestError> {
+        self.counts.scraped += 1;
+        let timestamp = event.timestamp.filter(|_| self.rules.honor_timestamps);
+        let Some(histogram) = self.rules.buckets.apply(event.histogram.clone()) else {
+            if !matches!(self.cache.look_up(event.key), Known::Dropped) {
+                self.counts.after_relabelling += 1;
+            }
+            self.broken_limit.get_or_insert(IngestError::BucketLimit);
+            return Ok(());
+        };
+        let value = Value::Histogram(histogram);
+        let series = match self.cache.look_up(event.key) {
+            Known::Dropped => return Ok(()),
+            Known::Series { id, series, repeated } => {
+                match self.known_series(id, series, repeated, &value, timestamp, event.start)? {
+                    Some(series) => series,
+                    None => {
+                        event.labels(self.labels);
+                        self.new_series(event.key, value, timestamp, event.start)?
+                    }
+                }
+            }
+            Known::New => {
+                event.labels(self.labels);
+                self.new_series(event.key, value, timestamp, event.start)?
+            }
+        };
+        if let Some(series) = series {
+            self.histogram_exemplars(series, event.exemplars);
+        }
+        Ok(())
+    }
+
+    /// Appends to a series whose ref is known. `None`: the storage forgot it. `Some(None)`: the sample was refused.
+    fn known_series(
+        &mut self,
+        id: EntryId,
+        series: SeriesRef,
+        repeated: bool,
+        value: &Value,
+        timestamp: Option<Timestamp>,
+        start: Option<Timestamp>,
+    ) -> Result<Option<Option<SeriesRef>>, IngestError> {
+        match self.append(series, repeated, value, timestamp, start) {
+            Err(AppendError::UnknownSeries(_)) => {
+                self.cache.forget_ref(id);
+                Ok(None)
+            }
+            outcome => Ok(Some(self.settle(id, timestamp, outcome)?.then_some(series))),
+        }
+    }
+
+    /// Makes a series of the labels in the buffer and appends to it. `None`: it was dropped or refused.
+    fn new_series(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        timestamp: Option<Timestamp>,
+        start: Option<Timestamp>,
+    ) -> Result<Option<SeriesRef>, IngestError> {
+        let Some(labels) = self.rules.series.apply(self.labels)? else {
+            self.cache.learn(key, None);
+            return Ok(None);
+        };
+        let series = match labels.with_pairs(|pairs| self.appender.series(pairs)) {
+            Ok(series) => series,
+            Err(error) => {
+                self.refuse(error)?;
+                self.counts.after_relabelling += 1;
+                return Ok(None);
+            }
+        };
+        let outcome = self.append(series, false, &value, timestamp, start);
+        let known = self.cache.len();
+        let id = self.cache.learn(key, Some(series));
+        let is_new = self.cache.len() > known;
+        if self.rules.append_metadata
+            && let Some(metadata) = labels.name().and_then(|name| self.metadata.of_series(name))
+        {
+            // A storage that takes no metadata loses nothing by it.
+            let _ = self.appender.set_metadata(series, &metadata);
+        }
+        let added = self.settle(id, timestamp, outcome)?;
+        if added && is_new && self.broken_limit.is_none() {
+            self.counts.series_added += 1;
+        }
+        Ok(added.then_some(series))
+    }
+
+    fn append(
+        &mut self,
+        series: SeriesRef,
+        repeated: bool,
+        value: &Value,
+        timestamp: Option<Timestamp>,
+        start: Option<Timestamp>,
+    ) -> Result<(), AppendError> {
+        let time = self.time(timestamp);
+        let float = if let Value::Float(value) = value { *value } else { 0.0 };
+        self.admit(time, timestamp, repeated, float)?;
+        let start = start.filter(|start| *start < time);
+        if let (StartTimestamps::ZeroSample, Some(start)) = (self.rules.starts, start) {
+            // Refused for all but the first scrape since that start, as it should be.
+            let _ = self.appender.append(series, Sample { timestamp: start, start: None, value: zero_like(value) });
+        }
+        match (value, start.filter(|_| self.rules.starts == StartTimestamps::Store)) {
+            (Value::Float(value), None) => self.appender.append_float(series, time, *value),
+            (value, start) => self.appender.append(series, Sample { timestamp: time, start, value: value.clone() }),
+        }
+    }
+
+    /// Whether a sample may be offered to the storage. A limit that it breaks is noted: it then counts as offered.
+    #[inline]
+    fn admit(
+        &mut self,
+        time: Timestamp,
+        timestamp: Option<Timestamp>,
+        repeated: bool,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        if timestamp.is_none() {
+            if repeated {
+                return Err(AppendError::DuplicateForTimestamp);
+            }
+        } else if time.0 > self.at.0.saturating_add(FUTURE_MILLIS_MAX) {
+            return Err(AppendError::OutOfBounds);
+        }
+        if !is_stale(value) {
+            self.appended += 1;
+            if self.rules.sample_limit > 0 && self.appended > self.rules.sample_limit {
+                self.broken_limit.get_or_insert(IngestError::SampleLimit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a sample by what the storage said. Whether it was taken.
+    #[inline]
+    fn settle(
+        &mut self,
+        id: EntryId,
+        timestamp: Option<Timestamp>,
+        outcome: Result<(), AppendError>,
+    ) -> Result<bool, IngestError> {
+        let taken = match outcome {
+            Ok(()) => {
+                if timestamp.is_none() || self.rules.track_timestamps {
+                    self.cache.track(id);
+                }
+                true
+            }
+            Err(error) => {
+                self.refuse(error)?;
+                false
+            }
+        };
+        self.counts.after_relabelling += 1;
+        Ok(taken)
+    }
+
+    #[cold]
+    fn refuse(&mut self, error: AppendError) -> Result<(), IngestError> {
+        let refused = &mut self.counts.refused;
+        match error {
+            AppendError::OutOfOrder => refused.out_of_order += 1,
+            AppendError::DuplicateForTimestamp => refused.duplicate += 1,
+            AppendError::OutOfBounds | AppendError::TooOld => refused.out_of_bounds += 1,
+            AppendError::SeriesLimit { .. } => refused.series_limit += 1,
+            other => return Err(other.into()),
+        }
+        Ok(())
+    }
+
+    fn exemplar(&mut self, series: SeriesRef, event: &ExemplarEvent<'_>, time: Timestamp) {
+        let mut exemplar = event.to_exemplar();
+        exemplar.timestamp.get_or_insert(time);
+        match self.appender.append_exemplar(series, exemplar) {
+            Ok(()) => {}
+            Err(AppendError::OutOfOrderExemplar) => self.counts.refused.exemplars_out_of_order += 1,
+            Err(_) => self.counts.refused.exemplars_invalid += 1,
+        }
+    }
+
+    /// Exemplars of native histograms need a time of their own. They come as a window over the newest ones, so that some
+    /// being too old says nothing; only if all are, they count.
+    fn histogram_exemplars(&mut self, series: SeriesRef, mut exemplars: Vec<Exemplar>) {
+        exemplars.retain(|exemplar| exemplar.timestamp.is_some());
+        exemplars.sort_by(|a, b| {
+            (a.timestamp, a.value.total_cmp(&b.value), &a.labels).cmp(&(b.timestamp, std::cmp::Ordering::Equal, &b.labels))
+        });
+        let (all, mut late) = (exemplars.len() as u64, 0);
+        for exemplar in exemplars {
+            match self.appender.append_exemplar(series, exemplar) {
+                Ok(()) => {}
+                Err(AppendError::OutOfOrderExemplar) => late += 1,
+                Err(_) => self.counts.refused.exemplars_invalid += 1,
+            }
+        }
+        if late == all {
+            self.counts.refused.exemplars_out_of_order += late;
+        }
+    }
+
+    #[inline]
+    fn time(&self, timestamp: Option<Timestamp>) -> Timestamp {
+        match timestamp {
+            Some(own) if self.rules.honor_timestamps => own,
+            _ => self.at,
+        }
+    }
+}
+
+fn zero_like(value: &Value) -> Value {
+    match value {
+        Value::Float(_) => Value::Float(0.0),
+        Value::Histogram(histogram) => Value::Histogram(histogram::empty_like(histogram)),
+    }
+}
+
+/// Which names are legal decides whether a series may be.
+pub(crate) fn is_legal(scheme: NameScheme, metric: &str) -> bool {
+    scheme.is_metric_name(metric)
+}
+
+#[cfg(test)]
+mod tests;
