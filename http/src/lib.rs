@@ -35,7 +35,6 @@
 mod client;
 mod config;
 mod error;
-mod secret;
 
 pub use client::{BodyBuffer, Client, ClientBuilder, Limits, ProxyEnvironment};
 pub use config::{
@@ -43,4 +42,4 @@ pub use config::{
     SecretSource, TlsConfig, TlsVersion,
 };
 pub use error::{BuildError, Cause, Error};
-pub use secret::Secret;
+pub use ferula_model::Secret;

@@ -64,7 +64,10 @@ pub fn seed(host: &str, external_labels: &str) -> u64 {
 }
 
 pub(crate) fn fnv1a(first: &[u8], second: &[u8]) -> u64 {
-    first.iter().chain(second).fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    first
+        .iter()
+        .chain(second)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl SeriesCache {
         (entry.state != State::Free).then(|| (id, self.key(entry)))
     }
 
+    /// The key of an entry.
+    pub(crate) fn key_of(&self, id: EntryId) -> Option<&[u8]> {
+        self.entries.get(id as usize).map(|entry| self.key(entry))
+    }
+
     /// Marks an entry as seen and says what it is.
     #[inline]
     pub(crate) fn see(&mut self, id: EntryId) -> Known {
@@ -468,7 +473,11 @@ mod tests {
             let keys: Vec<(String, u64)> = (0..100)
                 .map(|at| {
                     number += 1;
-                    if at % 2 == 0 { (format!("stays{at:050}"), at) } else { (format!("goes{round}_{at:050}"), 1000 + number) }
+                    if at % 2 == 0 {
+                        (format!("stays{at:050}"), at)
+                    } else {
+                        (format!("goes{round}_{at:050}"), 1000 + number)
+                    }
                 })
                 .collect();
             let body: Vec<(&str, u64)> = keys.iter().map(|(key, number)| (key.as_str(), *number)).collect();

@@ -198,8 +198,8 @@ fn add_defaults(labels: &mut LabelsBuilder, config: &ScrapeConfig) {
 fn cadence(labels: &LabelsBuilder) -> Result<(Duration, Duration), TargetError> {
     let read = |label, what| {
         let text = labels.get(label).unwrap_or_default();
-        let duration = parse_duration(text)
-            .map_err(|error| TargetError::Duration { what, problem: error.to_string() })?;
+        let duration =
+            parse_duration(text).map_err(|error| TargetError::Duration { what, problem: error.to_string() })?;
         if duration.is_zero() {
             return Err(TargetError::Duration { what, problem: format!("scrape {what} cannot be 0") });
         }
@@ -287,7 +287,11 @@ mod tests {
     }
 
     fn judged(config: &ScrapeConfig, target: &[(&str, &str)]) -> Result<Verdict, TargetError> {
-        judge(config, &Labels::from_pairs(target.iter().copied()), &Labels::from_pairs([("env", "prod"), ("a", "group")]))
+        judge(
+            config,
+            &Labels::from_pairs(target.iter().copied()),
+            &Labels::from_pairs([("env", "prod"), ("a", "group")]),
+        )
     }
 
     fn kept(config: &ScrapeConfig, target: &[(&str, &str)]) -> Target {
@@ -356,7 +360,7 @@ mod tests {
         let mut config = config();
         let fields = RelabelFields { source_labels: vec!["env".into()], action: Action::Drop, ..Default::default() };
         config.relabel_configs = vec![RelabelConfig::new(fields).unwrap()];
-        assert!(matches!(judged(&config, &[("__address__", "h")]), Ok(Verdict::Drop(labels)) if labels.len() == 10));
+        assert!(matches!(judged(&config, &[("__address__", "h")]), Ok(Verdict::Drop(labels)) if labels.len() == 11));
     }
 
     #[test]

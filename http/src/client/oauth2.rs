@@ -65,22 +65,26 @@ impl TokenSource {
         }
     }
 
-    async fn fetch(&self, deadline: Instant) -> Result<Token, Cause> {
-        let failed = |what: String| Cause::Credentials(format!("oauth2: cannot fetch token: {what}"));
-        let secret = auth::read(&self.config.client_secret, "oauth2 client_secret_file").await?;
+    fn form(&self) -> String {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         if !self.config.scopes.is_empty() {
             form.append_pair("scope", &self.config.scopes.join(" "));
         }
         form.extend_pairs(&self.config.endpoint_params);
+        form.finish()
+    }
+
+    async fn fetch(&self, deadline: Instant) -> Result<Token, Cause> {
+        let failed = |what: String| Cause::Credentials(format!("oauth2: cannot fetch token: {what}"));
+        let secret = auth::read(&self.config.client_secret, "oauth2 client_secret_file").await?;
         // RFC 6749 section 2.3.1: both parts are form-encoded before they become a basic header.
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let request = Request::post(&self.config.token_url)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, HeaderValue::from_static("application/json"))
             .header(header::AUTHORIZATION, auth::basic_value(&encoded(&self.config.client_id), &encoded(&secret))?)
-            .body(Bytes::from(form.finish()))
+            .body(Bytes::from(self.form()))
             .map_err(|error| failed(error.to_string()))?;
         let asked = Instant::now();
         let limits = Limits::timeout(deadline.saturating_duration_since(asked)).body_bytes_max(TOKEN_BYTES_MAX);

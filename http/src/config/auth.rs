@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{ConfigError, ProxyConfig, TlsConfig, resolve};
-use crate::secret::Secret;
+use ferula_model::Secret;
 
 /// A secret given in the configuration, in a file that is read again for each request, or by reference to a secret
 /// manager. At most one of them.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderName, HeaderValue};
 
 use super::{ConfigError, resolve};
-use crate::secret::Secret;
+use ferula_model::Secret;
 
 /// The `http_headers` key: values by header name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

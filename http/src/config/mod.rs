@@ -8,6 +8,7 @@ mod auth;
 mod headers;
 mod proxy;
 mod tls;
+mod yaml;
 
 pub use auth::{Authorization, BasicAuth, OAuth2, SecretSource};
 pub use headers::{HeaderValues, HttpHeaders};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::secret::Secret;
+use ferula_model::Secret;
 
 /// The `<http_config>` keys.
 ///

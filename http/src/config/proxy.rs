@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ConfigError;
-use crate::secret::Secret;
+use ferula_model::Secret;
 
 /// The proxy keys of `<http_config>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

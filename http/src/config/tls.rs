@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{ConfigError, resolve};
-use crate::secret::Secret;
+use ferula_model::Secret;
 
 /// The `tls_config` keys. Files are read again when a connection is opened, so that renewed certificates are taken
 /// without a reload.

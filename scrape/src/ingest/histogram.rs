@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferula_model::{FloatHistogram, Histogram, IntegerHistogram, histogram::CUSTOM_SCHEMA};
+use ferula_model::{FloatHistogram, Histogram, IntegerHistogram, histogram::CUSTOM_BUCKETS_SCHEMA};
 
 const SCHEMA_MIN: i32 = -4;
 const SCHEMA_MAX: i32 = 8;
@@ -37,7 +37,7 @@ impl BucketLimits {
 
     fn fit<H: Reduce>(self, mut histogram: Arc<H>) -> Option<Arc<H>> {
         let over = |histogram: &H| self.buckets_max > 0 && histogram.buckets() as u64 > self.buckets_max;
-        if histogram.schema() == CUSTOM_SCHEMA {
+        if histogram.schema() == CUSTOM_BUCKETS_SCHEMA {
             return (!over(&histogram)).then_some(histogram);
         }
         if histogram.schema() > self.schema_max {

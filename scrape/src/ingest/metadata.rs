@@ -54,11 +54,14 @@ impl MetadataCache {
     }
 
     fn entry(&mut self, family: &str) -> &mut Metadata {
-        let entry = self.families.entry_ref(family).or_default();
-        entry.seen = self.scrape;
         if &*self.last != family {
-            self.last = family.into();
+            self.last = match self.families.get_key_value(family) {
+                Some((known, _)) => Arc::clone(known),
+                None => family.into(),
+            };
         }
+        let entry = self.families.entry(Arc::clone(&self.last)).or_default();
+        entry.seen = self.scrape;
         &mut entry.metadata
     }
 
@@ -88,7 +91,8 @@ impl MetadataCache {
 
     /// How many families, and how many bytes their names and texts have.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let bytes = |(name, entry): (&Arc<str>, &Entry)| name.len() + entry.metadata.unit.len() + entry.metadata.help.len();
+        let bytes =
+            |(name, entry): (&Arc<str>, &Entry)| name.len() + entry.metadata.unit.len() + entry.metadata.help.len();
         (self.families.len(), self.families.iter().map(bytes).sum())
     }
 }

@@ -19,13 +19,14 @@ pub(crate) mod rules;
 
 use std::sync::Arc;
 
-use ferula_exposition::{Event, ExemplarEvent, Format, HistogramEvent, LabelBuffer, ParseError, ParseOptions, Parser, SampleEvent};
-use ferula_model::{AppendError, Appender, Exemplar, NORMAL_NAN, STALE_MARKER, Sample, SeriesRef, Timestamp, Value, is_stale};
+use ferula_exposition::{
+    Event, ExemplarEvent, Format, HistogramEvent, LabelBuffer, ParseError, ParseOptions, Parser, SampleEvent,
+};
+use ferula_model::{AppendError, Appender, Exemplar, STALE_MARKER, Sample, SeriesRef, Timestamp, Value, is_stale};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::job::ContentTypeError;
-use crate::relabel::NameScheme;
 use crate::series_cache::{EntryId, Known, SeriesCache};
 use histogram::BucketLimits;
 use metadata::MetadataCache;
@@ -248,12 +249,14 @@ impl Scrape<'_> {
     #[inline]
     fn known_sample(&mut self, id: EntryId, value: f64, timestamp: Option<Timestamp>) -> Result<(), IngestError> {
         self.counts.scraped += 1;
+        let timestamp = timestamp.filter(|_| self.rules.honor_timestamps);
         match self.cache.see(id) {
             Known::Dropped => Ok(()),
             Known::Series { id, series, repeated } => {
-                let time = self.time(timestamp);
-                let outcome = match self.admit(time, timestamp, repeated, value) {
-                    Ok(()) => self.appender.append_float(series, time, value),
+                let time = timestamp.unwrap_or(self.at);
+                let outcome = match self.admit(timestamp, repeated, is_stale(value)) {
+                    Ok(true) => self.appender.append_float(series, time, value),
+                    Ok(false) => Ok(()),
                     Err(refusal) => Err(refusal),
                 };
                 match outcome {
@@ -314,7 +317,7 @@ impl Scrape<'_> {
             }
         };
         if let (Some(exemplar), Some(series)) = (&sample.exemplar, series) {
-            self.exemplar(series, exemplar, self.time(timestamp));
+            self.exemplar(series, exemplar, timestamp.unwrap_or(self.at));
         }
         Ok(())
     }
@@ -383,7 +386,17 @@ impl Scrape<'_> {
             self.cache.learn(key, None);
             return Ok(None);
         };
-        let series = match labels.with_pairs(|pairs| self.appender.series(pairs)) {
+        let admitted = self.admit(timestamp, false, value.is_stale());
+        let series = match admitted {
+            Ok(true) => labels.with_pairs(|pairs| self.appender.series(pairs)),
+            // Over a limit: the storage is not bothered with series of a scrape that fails.
+            Ok(false) => {
+                self.counts.after_relabelling += 1;
+                return Ok(None);
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let series = match series {
             Ok(series) => series,
             Err(error) => {
                 self.refuse(error)?;
@@ -391,7 +404,7 @@ impl Scrape<'_> {
                 return Ok(None);
             }
         };
-        let outcome = self.append(series, false, &value, timestamp, start);
+        let outcome = self.offer(series, &value, timestamp, start);
         let known = self.cache.len();
         let id = self.cache.learn(key, Some(series));
         let is_new = self.cache.len() > known;
@@ -402,7 +415,7 @@ impl Scrape<'_> {
             let _ = self.appender.set_metadata(series, &metadata);
         }
         let added = self.settle(id, timestamp, outcome)?;
-        if added && is_new && self.broken_limit.is_none() {
+        if added && is_new {
             self.counts.series_added += 1;
         }
         Ok(added.then_some(series))
@@ -416,9 +429,21 @@ impl Scrape<'_> {
         timestamp: Option<Timestamp>,
         start: Option<Timestamp>,
     ) -> Result<(), AppendError> {
-        let time = self.time(timestamp);
-        let float = if let Value::Float(value) = value { *value } else { 0.0 };
-        self.admit(time, timestamp, repeated, float)?;
+        if self.admit(timestamp, repeated, value.is_stale())? {
+            self.offer(series, value, timestamp, start)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn offer(
+        &mut self,
+        series: SeriesRef,
+        value: &Value,
+        timestamp: Option<Timestamp>,
+        start: Option<Timestamp>,
+    ) -> Result<(), AppendError> {
+        let time = timestamp.unwrap_or(self.at);
         let start = start.filter(|start| *start < time);
         if let (StartTimestamps::ZeroSample, Some(start)) = (self.rules.starts, start) {
             // Refused for all but the first scrape since that start, as it should be.
@@ -430,29 +455,21 @@ impl Scrape<'_> {
         }
     }
 
-    /// Whether a sample may be offered to the storage. A limit that it breaks is noted: it then counts as offered.
+    /// Whether a sample is offered to the storage. False: the scrape has failed by a limit and is only counted to its end.
     #[inline]
-    fn admit(
-        &mut self,
-        time: Timestamp,
-        timestamp: Option<Timestamp>,
-        repeated: bool,
-        value: f64,
-    ) -> Result<(), AppendError> {
-        if timestamp.is_none() {
-            if repeated {
-                return Err(AppendError::DuplicateForTimestamp);
-            }
-        } else if time.0 > self.at.0.saturating_add(FUTURE_MILLIS_MAX) {
-            return Err(AppendError::OutOfBounds);
+    fn admit(&mut self, timestamp: Option<Timestamp>, repeated: bool, stale: bool) -> Result<bool, AppendError> {
+        match timestamp {
+            None if repeated => return Err(AppendError::DuplicateForTimestamp),
+            Some(own) if own.0 > self.at.0.saturating_add(FUTURE_MILLIS_MAX) => return Err(AppendError::OutOfBounds),
+            _ => {}
         }
-        if !is_stale(value) {
+        if !stale {
             self.appended += 1;
             if self.rules.sample_limit > 0 && self.appended > self.rules.sample_limit {
                 self.broken_limit.get_or_insert(IngestError::SampleLimit);
             }
         }
-        Ok(())
+        Ok(self.broken_limit.is_none())
     }
 
     /// Counts a sample by what the storage said. Whether it was taken.
@@ -507,7 +524,11 @@ impl Scrape<'_> {
     fn histogram_exemplars(&mut self, series: SeriesRef, mut exemplars: Vec<Exemplar>) {
         exemplars.retain(|exemplar| exemplar.timestamp.is_some());
         exemplars.sort_by(|a, b| {
-            (a.timestamp, a.value.total_cmp(&b.value), &a.labels).cmp(&(b.timestamp, std::cmp::Ordering::Equal, &b.labels))
+            (a.timestamp, a.value.total_cmp(&b.value), &a.labels).cmp(&(
+                b.timestamp,
+                std::cmp::Ordering::Equal,
+                &b.labels,
+            ))
         });
         let (all, mut late) = (exemplars.len() as u64, 0);
         for exemplar in exemplars {
@@ -521,14 +542,6 @@ impl Scrape<'_> {
             self.counts.refused.exemplars_out_of_order += late;
         }
     }
-
-    #[inline]
-    fn time(&self, timestamp: Option<Timestamp>) -> Timestamp {
-        match timestamp {
-            Some(own) if self.rules.honor_timestamps => own,
-            _ => self.at,
-        }
-    }
 }
 
 fn zero_like(value: &Value) -> Value {
@@ -536,11 +549,6 @@ fn zero_like(value: &Value) -> Value {
         Value::Float(_) => Value::Float(0.0),
         Value::Histogram(histogram) => Value::Histogram(histogram::empty_like(histogram)),
     }
-}
-
-/// Which names are legal decides whether a series may be.
-pub(crate) fn is_legal(scheme: NameScheme, metric: &str) -> bool {
-    scheme.is_metric_name(metric)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! The target's own labels first, then those of the target, then `metric_relabel_configs`, then the checks. Known series
 //! never come here: the cache remembers what became of them.
 
+use std::sync::Arc;
+
 use ferula_exposition::LabelBuffer;
 use ferula_model::{Labels, LabelsBuilder, METRIC_NAME};
 use thiserror::Error;
@@ -16,7 +18,7 @@ const EXPORTED: &str = "exported_";
 pub(crate) struct SeriesRules {
     pub(crate) target: Labels,
     pub(crate) honor_labels: bool,
-    pub(crate) relabel: Vec<RelabelConfig>,
+    pub(crate) relabel: Arc<[RelabelConfig]>,
     pub(crate) names: NameScheme,
     /// 0: no limit.
     pub(crate) label_limit: u64,
@@ -48,7 +50,9 @@ pub enum SeriesError {
         limit: u64,
     },
     /// A longer name than `label_name_length_limit`.
-    #[error("label_name_length_limit exceeded (metric: {metric:.50}, label name: {label:.50}, length: {length}, limit: {limit})")]
+    #[error(
+        "label_name_length_limit exceeded (metric: {metric:.50}, label name: {label:.50}, length: {length}, limit: {limit})"
+    )]
     NameLength {
         /// The metric.
         metric: String,
@@ -60,7 +64,9 @@ pub enum SeriesError {
         limit: u64,
     },
     /// A longer value than `label_value_length_limit`.
-    #[error("label_value_length_limit exceeded (metric: {metric:.50}, label name: {label:.50}, value: {value:.50}, length: {length}, limit: {limit})")]
+    #[error(
+        "label_value_length_limit exceeded (metric: {metric:.50}, label name: {label:.50}, value: {value:.50}, length: {length}, limit: {limit})"
+    )]
     ValueLength {
         /// The metric.
         metric: String,

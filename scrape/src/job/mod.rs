@@ -4,8 +4,10 @@
 //! [`ScrapeDefaults`], the scraping keys of `global`, when it is [validated](ScrapeConfig::validate).
 
 mod protocol;
+mod yaml;
 
-pub use protocol::{EscapingScheme, ScrapeProtocol};
+pub use protocol::{ContentTypeError, EscapingScheme, ScrapeProtocol};
+pub(crate) use protocol::{accept_header, format_of};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -161,7 +163,9 @@ pub enum JobError {
         job: String,
     },
     /// No such format.
-    #[error("unknown scrape protocol {0}, supported: [OpenMetricsText0.0.1 OpenMetricsText1.0.0 PrometheusProto PrometheusText0.0.4 PrometheusText1.0.0]")]
+    #[error(
+        "unknown scrape protocol {0}, supported: [OpenMetricsText0.0.1 OpenMetricsText1.0.0 PrometheusProto PrometheusText0.0.4 PrometheusText1.0.0]"
+    )]
     UnknownProtocol(String),
     /// A format is asked for twice.
     #[error("duplicated protocol in scrape_protocols, got [{protocols}] for scrape config with job name {job:?}")]

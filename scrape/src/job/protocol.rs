@@ -25,8 +25,7 @@ pub enum ScrapeProtocol {
 }
 
 impl ScrapeProtocol {
-    const ALL: [Self; 5] =
-        [Self::Protobuf, Self::OpenMetrics100, Self::OpenMetrics001, Self::Text100, Self::Text004];
+    const ALL: [Self; 5] = [Self::Protobuf, Self::OpenMetrics100, Self::OpenMetrics001, Self::Text100, Self::Text004];
 
     /// What is asked for if nothing is configured: protobuf first where native histograms are wanted, since only it
     /// carries them.
@@ -149,7 +148,9 @@ pub(crate) fn accept_header(protocols: &[ScrapeProtocol], escaping: EscapingSche
 #[non_exhaustive]
 pub enum ContentTypeError {
     /// The answer has no `Content-Type`.
-    #[error("non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target")]
+    #[error(
+        "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target"
+    )]
     Blank,
     /// The header is not a media type.
     #[error("cannot parse Content-Type {0:?} and no fallback_scrape_protocol for target")]
@@ -171,7 +172,9 @@ pub(crate) fn format_of(content_type: &str, fallback: Option<ScrapeProtocol>) ->
     if let Some(fallback) = fallback {
         return Ok(fallback.format());
     }
-    let is_token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b));
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+    };
     Err(match base.split_once('/') {
         _ if content_type.is_empty() => ContentTypeError::Blank,
         Some((kind, sub)) if is_token(kind) && is_token(sub) => ContentTypeError::Unsupported(content_type.to_owned()),

@@ -189,7 +189,7 @@ mod tests {
         let all = "(.*)";
         for (rule, expected) in [
             (rule(Replace, &["a"], "f(.*)", "d", "ch${1}-ch${1}"), r#"{a="foo", b="bar", c="baz", d="choo-choo"}"#),
-            (rule(Replace, &["a", "b"], "f(.*);(.*)r", "a", "b${1}${2}m"), r#"{a="booobam", b="bar", c="baz"}"#),
+            (rule(Replace, &["a", "b"], "f(.*);(.*)r", "a", "b${1}${2}m"), r#"{a="boobam", b="bar", c="baz"}"#),
             (rule(Replace, &["a"], "x(.*)", "d", "$1"), r#"{a="foo", b="bar", c="baz"}"#),
             (rule(Replace, &["a"], "foo", "b", ""), r#"{a="foo", c="baz"}"#),
             (rule(Replace, &["a"], "(f)(.*)", "${1}_$2", "v"), r#"{a="foo", b="bar", c="baz", f_oo="v"}"#),

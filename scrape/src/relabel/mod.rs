@@ -5,6 +5,7 @@
 
 mod apply;
 mod rule;
+mod yaml;
 
-pub use apply::{relabel, relabel_steps, RelabelStep};
+pub use apply::{RelabelStep, relabel, relabel_steps};
 pub use rule::{Action, NameScheme, RelabelConfig, RelabelError, RelabelFields};

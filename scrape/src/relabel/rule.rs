@@ -322,7 +322,9 @@ fn is_name_or_template(text: &str, scheme: NameScheme) -> bool {
         let after = &rest[c.len_utf8()..];
         rest = if c == '$' {
             let reference = match after.strip_prefix('{') {
-                Some(inside) => inside.split_once('}').filter(|(name, _)| !name.is_empty() && name.chars().all(is_word)),
+                Some(inside) => {
+                    inside.split_once('}').filter(|(name, _)| !name.is_empty() && name.chars().all(is_word))
+                }
                 None => Some(after.split_at(after.find(|c| !is_word(c)).unwrap_or(after.len()))),
             };
             match reference {

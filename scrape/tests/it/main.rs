@@ -1,0 +1,3 @@
+//! Scraping through the public door.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in tests, that is how to fail")]
