@@ -138,7 +138,7 @@ pub enum ApplyError {
         job: String,
         /// What is wrong.
         #[source]
-        source: DiscoveryError,
+        source: Box<DiscoveryError>,
     },
     /// The targets of a job cannot be reached.
     #[error("error creating scrape pool {job:?}: {source}")]
@@ -359,7 +359,7 @@ impl Shared {
                 }
                 let discoverer = discovery.discoverer().map_err(|source| {
                     self.discovery_metrics.failed_configs.with([METRICS_NAME]).inc();
-                    ApplyError::Discovery { job: job.clone(), source }
+                    ApplyError::Discovery { job: job.clone(), source: Box::new(source) }
                 })?;
                 providers.push(NewProvider { config: discovery.clone(), job: job.as_str().into(), discoverer });
             }

@@ -217,7 +217,7 @@ impl Bench {
                     Ok(format) => self.ingestor.ingest(&mut *appender, body, format, at),
                     Err(error) => (Counts::default(), Err(IngestError::from(error))),
                 };
-                around.metrics.ingested(&counts, outcome.as_ref().map(|()| ()));
+                around.metrics.ingested(&counts, outcome.as_ref().copied());
                 (counts, outcome.err().map(|error| error.to_string()))
             }
         };

@@ -40,7 +40,7 @@ pub enum DiscoveryConfig {
     /// `file_sd_configs`.
     File(FileDiscovery),
     /// `http_sd_configs`.
-    Http(HttpDiscovery),
+    Http(Box<HttpDiscovery>),
     /// A discovery of the host's own. Configuration files cannot name it.
     Custom(CustomDiscovery),
     /// A key that Prometheus knows and this build does not act on. The manager refuses a job that has it, so that

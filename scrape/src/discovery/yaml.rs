@@ -118,7 +118,7 @@ impl DiscoveryConfig {
         place.extend(files.into_iter().map(Self::File));
         let mut endpoints: Vec<HttpDiscovery> = Vec::new();
         fields.set_with("http_sd_configs", &mut endpoints, |node, context| entries(node, context, "http_sd_configs"));
-        place.extend(endpoints.into_iter().map(Self::Http));
+        place.extend(endpoints.into_iter().map(|endpoint| Self::Http(Box::new(endpoint))));
         for key in UNSUPPORTED {
             let mut others: Vec<Node> = Vec::new();
             fields.set_with(key, &mut others, |node, context| entries(node, context, key));
@@ -133,8 +133,10 @@ impl DiscoveryConfig {
         let statics: Vec<&TargetGroup> = statics.flatten().collect();
         let files: Vec<_> =
             configs.iter().filter_map(|config| if let Self::File(file) = config { Some(file) } else { None }).collect();
-        let endpoints: Vec<_> =
-            configs.iter().filter_map(|config| if let Self::Http(http) = config { Some(http) } else { None }).collect();
+        let endpoints: Vec<_> = configs
+            .iter()
+            .filter_map(|config| if let Self::Http(http) = config { Some(&**http) } else { None })
+            .collect();
         node = node
             .put_some("static_configs", &statics)
             .put_some("file_sd_configs", &files)
