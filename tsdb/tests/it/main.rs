@@ -5,5 +5,7 @@
 mod blocks;
 mod corpora;
 mod invariants;
+mod memory;
 mod model;
+mod offline;
 mod peers;

@@ -19,10 +19,10 @@ use crate::block::wire::{Malformed, put_be_u32, put_counted, put_uvarint};
 use crate::fs::{Context, Fs, Map};
 
 /// Labels of series that are sorted in memory at once, 12 bytes each.
-const SORTED_ENTRIES_MAX: usize = 1 << 20;
+const SORTED_ENTRIES_MAX: usize = 1 << 18;
 
 /// Bytes of the postings offset table that are kept in memory.
-const TABLE_MEMORY_MAX: usize = 1 << 20;
+const TABLE_MEMORY_MAX: usize = 1 << 18;
 
 /// Writes an index: [`create`](Self::create), [`symbols`](Self::symbols), [`series`](Self::series) for each series by rising
 /// labels, [`finish`](Self::finish).
