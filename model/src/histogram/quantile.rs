@@ -59,7 +59,14 @@ impl FloatHistogram {
         let upward = has_nan || phi < 0.5;
         let rank = if upward { phi * self.count } else { (1.0 - phi) * self.count };
         let found = if upward { reach(self.buckets(), rank) } else { reach(self.buckets_reversed(), rank) };
-        let Some((bucket, reached)) = found else { return plain(f64::NAN) };
+        let Some((bucket, reached)) = found else {
+            // No bucket at all: whatever was observed was NaN, or the counts contradict each other.
+            return match (rank > 0.0, has_nan) {
+                (true, true) => Estimate { value: f64::NAN, nan: NanEffect::Result },
+                (true, false) => plain(0.0),
+                (false, _) => plain(f64::NAN),
+            };
+        };
         let bucket = match self.bounded(bucket) {
             Ok(bucket) => bucket,
             Err(value) => return plain(value),

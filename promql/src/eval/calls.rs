@@ -39,6 +39,7 @@ impl<'q> Builder<'q> {
                 Box::new(absent::absent(env, &*child, labels)?)
             }
             FunctionId::AbsentOverTime => {
+                self.admit_extension(function, args)?;
                 let labels = args.first().map(|arg| self.absent_labels(*arg)).unwrap_or_default();
                 match self.range(args[0], grid)? {
                     Some(source) => Box::new(absent::absent_over_time(env, &source, grid.len(), labels)?),
@@ -67,7 +68,7 @@ impl<'q> Builder<'q> {
             FunctionId::HistogramQuantile | FunctionId::HistogramQuantiles | FunctionId::HistogramFraction => {
                 self.histogram_query(id, node, function, args, grid)?
             }
-            FunctionId::Info => info::info(self, id, args, grid)?,
+            FunctionId::Info => info::info(self, args, grid)?,
             FunctionId::Timestamp | FunctionId::StartTimestamp if self.is_direct_selector(args) => {
                 let child = self.first_vector(args, grid)?;
                 let renamed = Relabelled::new(child, |head| env.settings.without_name(head));
@@ -175,6 +176,7 @@ impl<'q> Builder<'q> {
         position: impl Fn(usize) -> usize,
         grid: StepGrid,
     ) -> Result<BoxOperator<'q>, QueryError> {
+        self.admit_extension(function, args)?;
         let types = function.signature().args;
         let range_at = types.iter().position(|arg| *arg == ValueType::Matrix).unwrap_or(0);
         let others: Vec<NodeId> =
@@ -191,6 +193,22 @@ impl<'q> Builder<'q> {
         let equal = Equal::Refuse;
         let built: BoxOperator<'q> = Box::new(built);
         Ok(if function.signature().keeps_name { built } else { self.checked(built, equal) })
+    }
+
+    /// Whether the function takes a range selector like this one.
+    fn admit_extension(&self, function: FunctionId, args: &[NodeId]) -> Result<(), QueryError> {
+        for arg in args {
+            let Kind::RangeSelect { selector, .. } = &self.node(*arg).kind else { continue };
+            let Some(extension) = selector.extension.filter(|extension| !function.allows(*extension)) else { continue };
+            let allowed: Vec<_> = FunctionId::allowing(extension).map(FunctionId::name).collect();
+            return Err(QueryError::execution(format!(
+                "{} modifier can only be used with: {} - not with {}",
+                extension.as_str(),
+                allowed.join(", "),
+                function.name()
+            )));
+        }
+        Ok(())
     }
 
     /// Notes and errors about scalar arguments of range functions.

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use ferula_model::{Columns, Histogram, SelectHints, SeriesSet, StepGrid, TimeRange, Timestamp, is_stale};
+use ferula_model::{
+    Columns, CounterResetHint, FloatHistogram, Histogram, SelectHints, SeriesSet, StepGrid, TimeRange, Timestamp,
+    is_stale,
+};
 
 use super::limits::Hold;
 use super::steps::{StepVector, histogram_samples};
@@ -46,6 +49,7 @@ pub(crate) struct Selection<'q> {
     set: Box<dyn SeriesSet + 'q>,
     pub(crate) heads: Vec<Head>,
     range: TimeRange,
+    statistics_only: bool,
     env: &'q Env<'q>,
 }
 
@@ -108,7 +112,7 @@ impl<'q> Selection<'q> {
         }
         env.limits.check("query execution")?;
         let heads = (0..set.len()).map(|index| Head::new(set.labels(index))).collect();
-        Ok(Self { set, heads, range, env })
+        Ok(Self { set, heads, range, statistics_only: selector.statistics_only, env })
     }
 
     /// Reads a series into `worker.columns`, and its histograms as floats beside them.
@@ -122,10 +126,36 @@ impl<'q> Selection<'q> {
             });
         }
         worker.columns.histograms.clear();
+        if self.statistics_only {
+            keep_statistics(&mut worker.float_histograms);
+        }
         let samples = worker.columns.times.len() as u64
             + worker.float_histograms.iter().map(|h| histogram_samples(h)).sum::<u64>();
         worker.counters.read += samples;
         self.env.limits.hold(samples, samples * 16)
+    }
+}
+
+/// Leaves count and sum of each histogram. Without buckets nobody could find resets later, so they are found here, as
+/// upstream does it: this makes hints that the samples themselves do not have.
+fn keep_statistics(histograms: &mut [Arc<FloatHistogram>]) {
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for histogram in histograms.iter_mut().filter(|histogram| !is_stale(histogram.sum)) {
+        let full = Arc::clone(histogram);
+        let hint = match (&previous, full.counter_reset) {
+            (Some(previous), CounterResetHint::Unknown) if full.detect_reset(previous) => CounterResetHint::Reset,
+            (Some(_), CounterResetHint::Unknown) => CounterResetHint::NotReset,
+            (_, known) => known,
+        };
+        *histogram = Arc::new(FloatHistogram {
+            counter_reset: hint,
+            schema: full.schema,
+            count: full.count,
+            sum: full.sum,
+            custom_values: Arc::clone(&full.custom_values),
+            ..FloatHistogram::default()
+        });
+        previous = Some(full);
     }
 }
 
@@ -227,7 +257,13 @@ impl Operator for Select<'_> {
 }
 
 /// The newest sample within the lookback at each step.
-fn newest(samples: &Samples<'_>, reference: &Reference, lookback: i64, answers: Answers, out: &mut StepVector) {
+pub(crate) fn newest(
+    samples: &Samples<'_>,
+    reference: &Reference,
+    lookback: i64,
+    answers: Answers,
+    out: &mut StepVector,
+) {
     let (mut floats, mut histograms) = (0, 0);
     for step in 0..out.steps() {
         let at = reference.at(step);
@@ -270,7 +306,5 @@ fn newest(samples: &Samples<'_>, reference: &Reference, lookback: i64, answers: 
 }
 
 fn set_start(step: usize, start: i64, out: &mut StepVector) {
-    if start != 0 {
-        out.set_float(step, start as f64 / 1000.0);
-    }
+    out.set_float(step, start as f64 / 1000.0);
 }

@@ -85,9 +85,7 @@ impl HistogramQuery<'_> {
     /// Answers it.
     pub(crate) fn evaluate(&self, child: &dyn Operator) -> Result<Held, QueryError> {
         let steps = child.steps();
-        if !child.heads().is_empty() {
-            self.judge_quantiles(steps);
-        }
+        self.judge_quantiles(steps);
         let families = families(child.heads());
         let weight = (child.heads().len() as u64).saturating_mul(steps as u64);
         let answers = parallel::run(self.env, families.len(), weight, |index, worker| {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use ferula_model::StepGrid;
+use ferula_model::{METRIC_NAME, MatchOp, Matcher, StepGrid};
 
 use super::{Answers, Kind, Node, NodeId, Plan, Selector};
 use crate::check::{self, AggregateParam, Instant, Range, Scalar, Typed};
@@ -170,10 +170,62 @@ impl Lowering {
                 selected.invariant,
             ));
         }
-        let args = self.args(call, id.name())?;
+        let mut args = self.args(call, id.name())?;
+        if id == FunctionId::Info {
+            args = self.info_args(&args, call)?;
+        }
         let invariant = !id.signature().reads_time && args.iter().all(|arg| arg.invariant);
         let args = self.settle_args(args, invariant);
         Ok(self.add(Kind::Call { function: id, args }, call.span, spans(call), invariant))
+    }
+
+    /// The vector, and a selector of info series that looks at the same moments.
+    fn info_args(&mut self, args: &[Lowered], call: &check::Call) -> Result<Vec<Lowered>, QueryError> {
+        let Some(&base) = args.first() else { return Ok(Vec::new()) };
+        let written = args.get(1).map(|arg| self.nodes[arg.id.0].kind.clone());
+        let mut matchers = match written {
+            Some(Kind::Select(selector)) => selector.matchers,
+            _ => Vec::new(),
+        };
+        let mut names = matchers.iter().filter(|matcher| matcher.name == METRIC_NAME).peekable();
+        if names.peek().is_none() {
+            matchers.push(Matcher::equal(METRIC_NAME, "target_info"));
+        } else if names.all(|matcher| matcher.op.is_negative()) {
+            let any_info = Matcher::new(MatchOp::Regex, METRIC_NAME, ".+_info")
+                .map_err(|error| QueryError::execution(error.to_string()))?;
+            matchers.push(any_info);
+        }
+        let (at_millis, offset_millis) = self.first_reference(base.id, None, 0).unwrap_or((None, 0));
+        let selector = Selector {
+            matchers,
+            offset_millis,
+            at_millis,
+            extension: None,
+            answers: Answers::Value,
+            statistics_only: false,
+            function: "info",
+        };
+        let span = call.args.get(1).map_or(call.span, |arg| arg.span);
+        Ok(vec![base, self.add(Kind::Select(selector), span, Vec::new(), base.invariant)])
+    }
+
+    /// From which moment the first selector in an expression looks, as `@` and `offset`.
+    fn first_reference(&self, id: NodeId, at: Option<i64>, offset: i64) -> Option<(Option<i64>, i64)> {
+        let inside = |inner_at: Option<i64>, inner_offset: i64| match inner_at {
+            Some(_) => (inner_at, inner_offset),
+            None => (at, offset.saturating_add(inner_offset)),
+        };
+        let kind = &self.nodes[id.0].kind;
+        match kind {
+            Kind::Select(selector) | Kind::RangeSelect { selector, .. } => {
+                Some(inside(selector.at_millis, selector.offset_millis))
+            }
+            Kind::Subquery { child, offset_millis, at_millis, .. } => {
+                let (at, offset) = inside(*at_millis, *offset_millis);
+                self.first_reference(*child, at, offset)
+            }
+            kind => kind.children().into_iter().find_map(|child| self.first_reference(child, at, offset)),
+        }
     }
 
     fn args(&mut self, call: &check::Call, function: &'static str) -> Result<Vec<Lowered>, QueryError> {

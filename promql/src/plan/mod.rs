@@ -218,6 +218,6 @@ pub(crate) enum Answers {
     Value,
     /// Its time, in seconds.
     Time,
-    /// Its start timestamp, in seconds; nothing where it has none.
+    /// Its start timestamp, in seconds; 0 where it has none.
     Start,
 }

@@ -32,5 +32,5 @@ fn upstream_scripts() {
         return;
     };
     let failures = run_all(&Path::new(&conformance).join("promqltest"));
-    println!("{}", failures.join("\n"));
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }

@@ -19,11 +19,19 @@ pub(crate) fn quantile(aggregation: &Aggregation<'_>, child: &dyn Operator) -> R
     let mut worker = Worker::default();
     let mut place = aggregation.place;
     place.position = aggregation.param_position;
-    for step in 0..steps {
-        let quantile = quantile_at(step);
-        if !(0.0..=1.0).contains(&quantile) && !child.heads().is_empty() {
-            Notes::new(&mut worker.annotations, place).invalid_quantile(quantile);
+    let mut notes = Notes::new(&mut worker.annotations, place);
+    let (mut lowest, mut highest) = (f64::INFINITY, f64::NEG_INFINITY);
+    for quantile in (0..steps).map(quantile_at) {
+        if quantile.is_nan() {
+            notes.invalid_quantile(quantile);
         }
+        (lowest, highest) = (lowest.min(quantile), highest.max(quantile));
+    }
+    if highest > 1.0 {
+        notes.invalid_quantile(highest);
+    }
+    if lowest < 0.0 {
+        notes.invalid_quantile(lowest);
     }
     env.settle(&mut worker);
     let weight = (child.heads().len() as u64).saturating_mul(steps as u64);

@@ -88,17 +88,10 @@ struct Sides<'a> {
 impl<'a> Sides<'a> {
     fn of(join: &'a Join<'a>) -> Self {
         let VectorMatching { cardinality, fill_left, fill_right, .. } = *join.matching;
-        if cardinality == Cardinality::OneToMany {
-            return Self {
-                join,
-                one: join.left,
-                many: join.right,
-                swapped: true,
-                fill_one: fill_left,
-                fill_many: fill_right,
-            };
-        }
-        Self { join, one: join.right, many: join.left, swapped: false, fill_one: fill_right, fill_many: fill_left }
+        let swapped = cardinality == Cardinality::OneToMany;
+        let (one, many) = if swapped { (join.left, join.right) } else { (join.right, join.left) };
+        // Upstream swaps the operands of `group_right`, but not the fills: `fill_left` stands in for the "many" side.
+        Self { join, one, many, swapped, fill_one: fill_right, fill_many: fill_left }
     }
 
     fn meet(&self, meeting: &Meeting, worker: &mut Worker) -> Result<Joined, QueryError> {
