@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::syntax::parse_series_name;
 
 /// How many points one notation may stand for: `1x1000000000` would fill the memory.
-const POINTS_MAX: u64 = 10_000_000;
+const POINTS_MAX: u64 = 1_000_000;
 
 /// A series with its points.
 #[derive(Clone, Debug)]

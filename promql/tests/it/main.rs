@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout)]
 
 mod conformance;
+mod corpora;
 mod depth;
+mod invariants;
 mod printing;
 mod wrong_queries;

@@ -1,0 +1,9 @@
+//! See `printing_is_identity` for what must hold.
+
+#![no_main]
+
+#[path = "../../promql/tests/it/invariants.rs"]
+#[allow(dead_code)]
+mod invariants;
+
+libfuzzer_sys::fuzz_target!(|text: &str| invariants::printing_is_identity(text));
