@@ -108,9 +108,12 @@ fn compare_points(wanted: &[Option<Point>], series: &Series, grid: StepGrid) -> 
     for (index, wanted) in wanted.iter().enumerate() {
         let Some(wanted) = wanted else { continue };
         let at = grid.at(index);
-        let Some((found_at, value)) = next.filter(|(found_at, _)| *found_at == at) else {
+        let Some((found_at, value)) = next.filter(|(found_at, _)| *found_at <= at) else {
             return Err(format!("no point at {}, got {}", seconds(at), shown_series(series)));
         };
+        if found_at < at {
+            return Err(format!("unexpected point {} at {}", shown(&value), seconds(found_at)));
+        }
         compare_point(wanted, &value).map_err(|problem| format!("{problem} at {}", seconds(found_at)))?;
         next = actual.next();
     }

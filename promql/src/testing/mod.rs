@@ -90,7 +90,7 @@ impl fmt::Display for Failure {
 
 /// Runs a script in an empty storage of its own.
 ///
-/// ```no_run
+/// ```
 /// use ferula_promql::testing::{Options, run_script};
 ///
 /// let script = "

@@ -6,6 +6,7 @@
 mod conformance;
 mod corpora;
 mod depth;
+mod harness;
 mod invariants;
 mod printing;
 mod wrong_queries;
