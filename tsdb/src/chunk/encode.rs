@@ -119,7 +119,7 @@ fn encode_histograms(
             finish(chunk.clone(), first, last, chunks);
             *previous = Some(chunk);
         }
-        let flag = previous.as_ref().map_or(ResetHeader::of_first(histogram), |chunk| flag_after(chunk, histogram));
+        let flag = header_after(previous.as_ref(), histogram);
         open = Some((HistogramAppender::begin(flag, time, histogram), time, time, 1));
     }
     if let Some((chunk, first, last, _)) = open {
@@ -129,12 +129,17 @@ fn encode_histograms(
 }
 
 /// The flags of a chunk that follows `previous` and begins with `histogram`.
-pub(crate) fn flag_after(previous: &HistogramAppender, histogram: &Histogram) -> ResetHeader {
+fn flag_after(previous: &HistogramAppender, histogram: &Histogram) -> ResetHeader {
     match previous.fit(histogram) {
         Fit::Append(_) if ResetHeader::of_first(histogram) == ResetHeader::Gauge => ResetHeader::Gauge,
         Fit::Append(_) => ResetHeader::NotReset,
         Fit::Cut(flag) => flag,
     }
+}
+
+/// The flags of a chunk that begins with `histogram`, with or without a chunk before it.
+pub(crate) fn header_after(previous: Option<&HistogramAppender>, histogram: &Histogram) -> ResetHeader {
+    previous.map_or_else(|| ResetHeader::of_first(histogram), |chunk| flag_after(chunk, histogram))
 }
 
 fn finish(chunk: HistogramAppender, min_time: i64, max_time: i64, chunks: &mut Vec<EncodedChunk>) {

@@ -19,6 +19,7 @@ pub mod xor2;
 use ferula_model::{Columns, TimeRange};
 use thiserror::Error;
 
+pub(crate) use encode::header_after;
 pub use encode::{EncodedChunk, FloatEncoding, encode};
 
 /// How the samples of a chunk are encoded. The numbers are those on disk.

@@ -27,6 +27,7 @@ impl XorAppender {
     pub fn append(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64) {
         if bytes.is_empty() {
             bytes.extend_from_slice(&[0, 0]);
+            self.free = 0;
         }
         let count = count_up(bytes);
         let mut writer = BitWriter::resume(bytes, self.free);
@@ -52,9 +53,19 @@ impl XorAppender {
         self.time = time;
     }
 
+    /// Remembers a value that went into another chunk.
+    pub(crate) fn note_value(&mut self, value: f64) {
+        self.window = XorWindow::starting_at(value);
+    }
+
     /// The newest time that was appended.
     pub fn time(&self) -> i64 {
         self.time
+    }
+
+    /// Remembers a newer time that went into another chunk, of another kind.
+    pub(crate) fn note_time(&mut self, time: i64) {
+        self.time = time;
     }
 
     /// The newest value that was appended.

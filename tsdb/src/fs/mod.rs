@@ -277,13 +277,22 @@ impl FsError {
     }
 }
 
+/// Creates a folder; if it was not there, its name is made durable.
+pub(crate) fn create_durably(fs: &dyn Fs, dir: &Path) -> Result<(), FsError> {
+    if fs.exists(dir) {
+        return Ok(());
+    }
+    fs.create_dir(dir).context("create folder", dir)?;
+    let parent = dir.parent().unwrap_or(Path::new(""));
+    fs.sync_dir(parent).context("sync folder", parent)
+}
+
 /// Whether an error means that the disk has no space left.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 /// Adds operation and path to an [`io::Result`].
-#[allow(dead_code, reason = "used from the next commits on")]
 pub(crate) trait Context<T> {
     fn context(self, operation: &'static str, path: &Path) -> Result<T, FsError>;
 }

@@ -179,7 +179,6 @@ pub fn put_series<'a>(out: &mut Vec<u8>, series: u64, labels: impl ExactSizeIter
 
 /// Appends a record of float samples, which must not be empty; with the start timestamps if one has one.
 pub fn put_floats(out: &mut Vec<u8>, samples: &[FloatRecord]) {
-    let Some(first) = samples.first() else { return };
     out.reserve(17 + samples.len() * 14);
     if samples.iter().any(|sample| sample.start != 0) {
         out.push(RecordType::SamplesV2 as u8);
@@ -190,13 +189,24 @@ pub fn put_floats(out: &mut Vec<u8>, samples: &[FloatRecord]) {
         }
         return;
     }
+    put_plain_floats(out, samples.iter().map(|sample| (sample.series, sample.time, sample.value)));
+}
+
+/// Appends a record of float samples without start timestamps, given as series, time and value; nothing if there is
+/// none. Says how many there were.
+pub(crate) fn put_plain_floats(out: &mut Vec<u8>, samples: impl Iterator<Item = (u64, i64, f64)>) -> usize {
+    let mut samples = samples.peekable();
+    let Some(&(first, base, _)) = samples.peek() else { return 0 };
     out.push(RecordType::Samples as u8);
-    put_base(out, first.series, first.time);
-    for sample in samples {
-        put_varint(out, sample.series.wrapping_sub(first.series) as i64);
-        put_varint(out, sample.time.wrapping_sub(first.time));
-        out.extend_from_slice(&sample.value.to_bits().to_be_bytes());
+    put_base(out, first, base);
+    let mut count = 0;
+    for (series, time, value) in samples {
+        put_varint(out, series.wrapping_sub(first) as i64);
+        put_varint(out, time.wrapping_sub(base));
+        out.extend_from_slice(&value.to_bits().to_be_bytes());
+        count += 1;
     }
+    count
 }
 
 fn put_base(out: &mut Vec<u8>, series: u64, time: i64) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{FRAGMENT_HEADER, PAGE_BYTES, segment_name};
-use crate::fs::{Context, File, Fs, FsError};
+use crate::fs::{Context, File, Fs, FsError, create_durably};
 
 /// How records are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl WalWriter {
         segment_bytes: u64,
         compression: WalCompression,
     ) -> Result<Self, FsError> {
-        fs.create_dir(dir).context("create folder", dir)?;
+        create_durably(&*fs, dir)?;
         let segment = Segment::create(&*fs, dir, first)?;
         Ok(Self {
             fs,

@@ -4,6 +4,7 @@
 
 mod blocks;
 mod corpora;
+mod head;
 mod invariants;
 mod memory;
 mod model;

@@ -1,0 +1,473 @@
+//! The database: open, append, query, maintain, close. The only file that knows every part.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ferula_model::{
+    AppendError, Appendable, Appender, Clock, CommitError, CommitSummary, Exemplar, ExemplarQueryable, Matcher,
+    Metadata, Querier, Queryable, Sample, SelectError, SeriesExemplars, SeriesRef, SystemClock, TimeRange, Timestamp,
+    millis,
+};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::block::{BlockDirectory, BlockDirectoryOptions, BlockError, BlockOptions, Quarantined, Ulids};
+use crate::compact::{CompactionOptions, Retention};
+use crate::fs::{Context, Fs, FsError, Lock, RealFs, create_durably};
+use crate::head::{Cardinality, Head, HeadOptions, HeadStats, ReplayError, ReplayReport};
+use crate::snapshot::Snapshot;
+use crate::wal::SEGMENT_BYTES_DEFAULT;
+use crate::wal::writer::WalCompression;
+
+/// When the log is made durable against a loss of power. A crash of the process alone never loses what was acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When the operating system likes: as Prometheus does.
+    #[default]
+    Os,
+    /// With the first commit after so long, and at every [`Db::tick`].
+    Interval(Duration),
+    /// With every commit, before it is acknowledged.
+    Always,
+}
+
+/// What a database is opened with. Every setter states its default.
+#[derive(Clone, Debug)]
+pub struct DbBuilder {
+    path: PathBuf,
+    fs: Arc<dyn Fs>,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    block_range: Duration,
+    block_range_max: Option<Duration>,
+    overlapping: bool,
+    ulids: Option<u64>,
+    lock_file: bool,
+    head: HeadOptions,
+}
+
+/// Why a database could not be opened.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another database, in this process or another, has the folder.
+    #[error("{path} is in use by another database")]
+    Locked {
+        /// The lock file.
+        path: String,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The log could not be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// An option contradicts itself.
+    #[error("invalid option: {0}")]
+    Option(&'static str),
+}
+
+/// Why maintenance, a deletion or a snapshot went wrong. Reading and writing go on.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum DbError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A block could not be read or written.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The head could not be read.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// The database takes no writes any more.
+    #[error("storage is not writable: {0}")]
+    NotWritable(String),
+}
+
+impl DbBuilder {
+    /// Where files live. Default: [`RealFs`].
+    #[must_use]
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = fs;
+        self
+    }
+
+    /// The time, for [`Durability::Interval`] only. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long and how much is kept. Default: 15 days, as Prometheus.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// The range of the smallest blocks. Default: 2 h, as everything that reads the blocks expects.
+    #[must_use]
+    pub fn block_range(mut self, range: Duration) -> Self {
+        self.block_range = range;
+        self
+    }
+
+    /// The range of the largest blocks. Default: a tenth of the retention time, at most 31 days.
+    #[must_use]
+    pub fn block_range_max(mut self, range: Duration) -> Self {
+        self.block_range_max = Some(range);
+        self
+    }
+
+    /// Whether blocks that overlap are merged. Default: yes; no, if something else (Thanos) does it.
+    #[must_use]
+    pub fn merge_overlapping(mut self, merge: bool) -> Self {
+        self.overlapping = merge;
+        self
+    }
+
+    /// How much older than the newest sample of the database a sample may be that is not newer than its series. Default:
+    /// zero, such samples are refused.
+    #[must_use]
+    pub fn out_of_order_window(mut self, window: Duration) -> Self {
+        self.head.late_window = millis(window);
+        self
+    }
+
+    /// Whether samples of any age are taken, as long as each is newer than its series. Default: no; samples older than half
+    /// a block range are refused as out of bounds.
+    #[must_use]
+    pub fn backfill(mut self, backfill: bool) -> Self {
+        self.head.backfill = backfill;
+        self
+    }
+
+    /// When the log is made durable. Default: [`Durability::Os`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.head.durability = durability;
+        self
+    }
+
+    /// The most series in the head; beyond it new series are refused and known ones go on. Default: no limit.
+    #[must_use]
+    pub fn series_limit(mut self, limit: u64) -> Self {
+        self.head.series_limit = Some(limit);
+        self
+    }
+
+    /// The most bytes that the head may occupy (as it counts them itself); beyond it new series are refused and known ones
+    /// go on. Default: no limit.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.head.memory_limit = Some(bytes);
+        self
+    }
+
+    /// How many exemplars are kept in all. Default: 100,000; 0 keeps none.
+    #[must_use]
+    pub fn exemplars(mut self, limit: usize) -> Self {
+        self.head.exemplars = limit;
+        self
+    }
+
+    /// How the records of the log are compressed. Default: snappy.
+    #[must_use]
+    pub fn wal_compression(mut self, compression: WalCompression) -> Self {
+        self.head.compression = compression;
+        self
+    }
+
+    /// Bytes of a segment of the log. Default: 128 MiB.
+    #[must_use]
+    pub fn wal_segment_bytes(mut self, bytes: u64) -> Self {
+        self.head.segment_bytes = bytes;
+        self
+    }
+
+    /// Whether a lock file keeps other databases away. Default: yes.
+    #[must_use]
+    pub fn lock_file(mut self, lock: bool) -> Self {
+        self.lock_file = lock;
+        self
+    }
+
+    /// Lets the names of blocks follow from a seed, for simulations. Default: they are random.
+    #[must_use]
+    pub fn seeded_block_names(mut self, seed: u64) -> Self {
+        self.ulids = Some(seed);
+        self
+    }
+
+    /// Opens the database, and creates it if it is not there.
+    ///
+    /// What is damaged is put aside or cut off, counted and reported (see [`Db::opened`]); it does not keep the database
+    /// from opening, with one exception: a damaged checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(self) -> Result<Db, OpenError> {
+        if self.block_range.as_millis() == 0 {
+            return Err(OpenError::Option("the block range must be at least a millisecond"));
+        }
+        let (fs, path) = (self.fs, self.path);
+        create_durably(&*fs, &path)?;
+        let lock = if self.lock_file { Some(take_lock(&*fs, &path)?) } else { None };
+        let block_range = millis(self.block_range);
+        let compaction = match self.block_range_max {
+            Some(max) => CompactionOptions::new(block_range, millis(max).max(block_range)),
+            None => CompactionOptions::for_retention(block_range, self.retention.time.map(millis)),
+        };
+        let options = BlockDirectoryOptions {
+            compaction: compaction.overlapping(self.overlapping),
+            retention: self.retention,
+            block: BlockOptions::default(),
+        };
+        let ulids = self.ulids.map_or_else(Ulids::random, Ulids::seeded);
+        let blocks = BlockDirectory::open(&fs, &path, options, ulids)?;
+        let valid_from = in_order_end(&blocks);
+        let head_options = HeadOptions { block_range, ..self.head };
+        let (head, report) = Head::open(Arc::clone(&fs), &path, self.clock, head_options, valid_from)?;
+        Ok(Db {
+            fs,
+            path,
+            head,
+            blocks,
+            report,
+            closed: AtomicBool::new(false),
+            maintaining: Mutex::new(()),
+            lock: Mutex::new(lock),
+        })
+    }
+}
+
+/// The end of the blocks whose samples came in order: the head starts there.
+fn in_order_end(blocks: &BlockDirectory) -> i64 {
+    let list = blocks.list();
+    let metas = list.iter().map(|block| block.meta());
+    let in_order = metas.filter(|meta| !meta.compaction.hints.iter().any(|hint| hint == FROM_OUT_OF_ORDER));
+    in_order.map(|meta| meta.max_time).max().unwrap_or(i64::MIN)
+}
+
+/// What blocks of late samples say about themselves.
+pub(crate) const FROM_OUT_OF_ORDER: &str = "from-out-of-order";
+
+fn take_lock(fs: &dyn Fs, path: &Path) -> Result<Box<dyn Lock>, OpenError> {
+    let file = path.join("lock");
+    match fs.lock(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(OpenError::Locked { path: file.display().to_string() })
+        }
+        other => Ok(other.context("lock", &file)?),
+    }
+}
+
+/// A database of time series in a folder.
+///
+/// ```
+/// use ferula_model::{Appendable, Matcher, Queryable, SelectHints, TimeRange, Timestamp, Columns};
+/// use ferula_tsdb::Db;
+///
+/// let folder = tempfile::tempdir()?;
+/// let db = Db::builder(folder.path()).open()?;
+/// let mut appender = db.appender();
+/// let up = appender.series(&[("__name__", "up"), ("job", "node")])?;
+/// appender.append_float(up, Timestamp::from_millis(1_700_000_000_000), 1.0)?;
+/// appender.commit()?;
+///
+/// let querier = db.querier(TimeRange::ALL)?;
+/// let found = querier.select(&SelectHints::default(), &[Matcher::equal("job", "node")])?;
+/// let mut columns = Columns::default();
+/// found.read(0, TimeRange::ALL, &mut columns)?;
+/// assert_eq!(columns.values, [1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Db {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    pub(crate) head: Head,
+    pub(crate) blocks: BlockDirectory,
+    report: ReplayReport,
+    closed: AtomicBool,
+    /// Held by whoever compacts, deletes or takes a snapshot.
+    pub(crate) maintaining: Mutex<()>,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// How a database stands: what the metrics `prometheus_tsdb_*` say.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DbStats {
+    /// The head and its logs.
+    pub head: HeadStats,
+    /// The blocks.
+    pub blocks: crate::block::BlockDirectoryStats,
+}
+
+/// How far replay is, in segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalReplay {
+    /// The first segment.
+    pub min: u64,
+    /// The last segment.
+    pub max: u64,
+    /// The segment that is being read.
+    pub current: u64,
+}
+
+impl Db {
+    /// What a database is opened with.
+    pub fn builder(path: impl Into<PathBuf>) -> DbBuilder {
+        DbBuilder {
+            path: path.into(),
+            fs: Arc::new(RealFs),
+            clock: Arc::new(SystemClock),
+            retention: Retention { time: Some(Duration::from_secs(15 * 24 * 3600)), ..Retention::default() },
+            block_range: Duration::from_secs(2 * 3600),
+            block_range_max: None,
+            overlapping: true,
+            ulids: None,
+            lock_file: true,
+            head: HeadOptions {
+                block_range: 0,
+                late_window: 0,
+                backfill: false,
+                series_limit: None,
+                memory_limit: None,
+                exemplars: 100_000,
+                durability: Durability::Os,
+                segment_bytes: SEGMENT_BYTES_DEFAULT,
+                compression: WalCompression::Snappy,
+            },
+        }
+    }
+
+    /// What opening found: how much was replayed, and what was damaged.
+    pub fn opened(&self) -> &ReplayReport {
+        &self.report
+    }
+
+    /// Blocks that were put aside because they are damaged.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.blocks.quarantined()
+    }
+
+    /// The folder of the database.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the database stands.
+    pub fn stats(&self) -> DbStats {
+        DbStats { head: self.head.stats(), blocks: self.blocks.stats() }
+    }
+
+    /// Which labels and metrics of the head have the most series, at most `limit` of each kind.
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        self.head.cardinality(limit)
+    }
+
+    /// How far replay is. A database that is open has done it.
+    pub fn wal_replay(&self) -> WalReplay {
+        let progress = &self.head.replay;
+        WalReplay {
+            min: progress.first.load(Ordering::Relaxed),
+            max: progress.last.load(Ordering::Relaxed),
+            current: progress.current.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes everything durable that was acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// See [`FsError`]. The database then takes no writes until it is reopened, for what is durable is unknown.
+    pub fn sync(&self) -> Result<(), FsError> {
+        self.head.sync()
+    }
+
+    /// Ends writing, makes everything durable and gives the folder free. Readers that are at work may go on. Closing twice is
+    /// closing once.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be made durable; the folder is free all the same.
+    pub fn close(&self) -> Result<(), FsError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let result = self.head.close();
+        *self.lock.lock() = None;
+        result
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the database could not be closed cleanly");
+        }
+    }
+}
+
+impl Appendable for Db {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        if self.closed.load(Ordering::Acquire) {
+            return Box::new(Closed);
+        }
+        Box::new(self.head.appender())
+    }
+}
+
+impl Queryable for Db {
+    fn querier(&self, range: TimeRange) -> Result<Box<dyn Querier + '_>, SelectError> {
+        Ok(Box::new(Snapshot::of(self, range)))
+    }
+}
+
+impl ExemplarQueryable for Db {
+    fn exemplars(&self, range: TimeRange, matcher_sets: &[Vec<Matcher>]) -> Result<Vec<SeriesExemplars>, SelectError> {
+        Ok(self.head.exemplars(range, matcher_sets))
+    }
+}
+
+/// The appender of a closed database.
+struct Closed;
+
+fn closed() -> AppendError {
+    AppendError::NotWritable("the database is closed".into())
+}
+
+impl Appender for Closed {
+    fn series(&mut self, _: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
+        Err(closed())
+    }
+
+    fn append(&mut self, _: SeriesRef, _: Sample) -> Result<(), AppendError> {
+        Err(closed())
+    }
+
+    fn append_float(&mut self, _: SeriesRef, _: Timestamp, _: f64) -> Result<(), AppendError> {
+        Err(closed())
+    }
+
+    fn append_exemplar(&mut self, _: SeriesRef, _: Exemplar) -> Result<(), AppendError> {
+        Err(closed())
+    }
+
+    fn set_metadata(&mut self, _: SeriesRef, _: &Metadata) -> Result<(), AppendError> {
+        Err(closed())
+    }
+
+    fn commit(self: Box<Self>) -> Result<CommitSummary, CommitError> {
+        Err(CommitError::NotWritable("the database is closed".into()))
+    }
+
+    fn rollback(self: Box<Self>) {}
+}

@@ -1,0 +1,622 @@
+//! The batch: judged when it is staged, logged as a whole, then visible as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ferula_model::{
+    AppendError, Appender, CommitError, CommitSummary, Exemplar, Histogram, IntegerHistogram, Metadata, Sample,
+    SeriesRef, Timestamp, Value, is_stale, millis,
+};
+use ferula_model::{FloatHistogram, STALE_MARKER};
+
+use super::Head;
+use super::replay::ReplayReport;
+use super::series::{FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
+use super::verdict::{Verdict, Window, judge};
+use crate::chunk::{self, EncodedChunk, FloatEncoding};
+use crate::db::Durability;
+use crate::fs::FsError;
+use crate::wal::format::{
+    self, ExemplarRecord, HistogramRecord, MarkerRecord, RecordType, put_exemplars, put_histograms, put_markers,
+    put_metadata, put_series,
+};
+use crate::wal::writer::{WalError, WalWriter};
+
+/// Samples in an open late chunk before it is encoded (upstream's default).
+const LATE_SAMPLES: usize = 32;
+/// Items after which a record is closed, so that replay reads records of a bounded size.
+const RECORD_ITEMS: usize = 1 << 16;
+
+/// What an appender has staged. Kept for the next one when it is done.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    floats: Vec<FloatItem>,
+    histograms: Vec<HistogramItem>,
+    exemplars: Vec<(u32, i64, Exemplar)>,
+    metadata: Vec<(u32, Metadata)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FloatItem {
+    pub(super) series: u32,
+    pub(super) late: bool,
+    pub(super) time: i64,
+    pub(super) value: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct HistogramItem {
+    pub(super) series: u32,
+    pub(super) late: bool,
+    /// How many floats were staged before it.
+    pub(super) after: usize,
+    pub(super) time: i64,
+    pub(super) value: Histogram,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+        self.exemplars.clear();
+        self.metadata.clear();
+        // One large batch should not pin its memory for ever.
+        self.floats.shrink_to(1 << 17);
+        self.histograms.shrink_to(1 << 12);
+    }
+
+    /// The batch as runs of floats and histograms in the order they were staged, so that the log has the order in which
+    /// they are applied. Unless a series has both kinds, that is one run of each.
+    fn runs(&self) -> Vec<(&[FloatItem], &[HistogramItem])> {
+        let mixed = !self.histograms.is_empty() && {
+            let mut series: Vec<u32> = self.histograms.iter().map(|item| item.series).collect();
+            series.sort_unstable();
+            self.floats.iter().any(|item| series.binary_search(&item.series).is_ok())
+        };
+        if !mixed {
+            return vec![(&self.floats, &self.histograms)];
+        }
+        let (mut runs, mut done) = (Vec::new(), 0);
+        for run in self.histograms.chunk_by(|a, b| a.after == b.after) {
+            let until = run.first().map_or(done, |item| item.after);
+            runs.push((self.floats.get(done..until).unwrap_or_default(), run));
+            done = until;
+        }
+        runs.push((self.floats.get(done..).unwrap_or_default(), &[]));
+        runs
+    }
+}
+
+/// What only one commit at a time may touch.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    pub(super) wal: Option<WalWriter>,
+    pub(super) wbl: Option<WalWriter>,
+    record: Vec<u8>,
+    /// Why nothing may be written any more.
+    pub(super) broken: Option<String>,
+    /// When the log was last made durable, in milliseconds.
+    pub(super) synced_at: i64,
+    /// Whether something was written since.
+    pub(super) unsynced: bool,
+}
+
+/// One batch on its way into the head.
+pub(crate) struct HeadAppender<'a> {
+    head: &'a Head,
+    batch: Batch,
+    window: Window,
+}
+
+impl Head {
+    /// Begins a batch.
+    pub(crate) fn appender(&self) -> HeadAppender<'_> {
+        let batch = self.batches.lock().pop().unwrap_or_default();
+        HeadAppender { head: self, batch, window: self.window() }
+    }
+
+    /// Begins new segments behind those that were replayed.
+    pub(super) fn begin_logs(&self, report: &ReplayReport) -> Result<(), FsError> {
+        let (bytes, compression, late) = {
+            let options = self.options.read();
+            (options.segment_bytes, options.compression, options.late_window > 0 || options.backfill)
+        };
+        let begin =
+            |late: bool, next| WalWriter::begin(Arc::clone(&self.fs), &self.log_dir(late), next, bytes, compression);
+        let mut commit = self.commit.lock();
+        commit.wal = Some(begin(false, report.next_segment)?);
+        if late || report.next_late_segment > 0 {
+            commit.wbl = Some(begin(true, report.next_late_segment)?);
+        }
+        commit.synced_at = self.clock.now().as_millis();
+        Ok(())
+    }
+}
+
+impl Appender for HeadAppender<'_> {
+    fn series(&mut self, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
+        self.head.series(labels).map(|series| SeriesRef(u64::from(series)))
+    }
+
+    fn append(&mut self, series: SeriesRef, sample: Sample) -> Result<(), AppendError> {
+        match sample.value {
+            Value::Float(value) => self.append_float(series, sample.timestamp, value),
+            Value::Histogram(histogram) => self.append_histogram(series, sample.timestamp.as_millis(), histogram),
+        }
+    }
+
+    #[inline]
+    fn append_float(&mut self, series: SeriesRef, timestamp: Timestamp, value: f64) -> Result<(), AppendError> {
+        let time = timestamp.as_millis();
+        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
+        let judged = self.head.pages.with(number, |state| {
+            state.touch();
+            if state.kind == Kind::Histogram && is_stale(value) {
+                return Err(state.rest.as_ref().and_then(|rest| rest.last_histogram.clone()));
+            }
+            let repeated = || state.kind == Kind::Float && state.floats.value().to_bits() == value.to_bits();
+            Ok(judge(&self.window, state.newest(), time, repeated))
+        });
+        match judged.ok_or(AppendError::UnknownSeries(series.0))? {
+            Ok(verdict) => {
+                if let Some(late) = self.admit(verdict)? {
+                    self.batch.floats.push(FloatItem { series: number, late, time, value });
+                }
+                Ok(())
+            }
+            // The stale marker of a series of histograms is a histogram.
+            Err(last) => self.append_histogram(series, time, stale_histogram(last.as_ref())),
+        }
+    }
+
+    fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), AppendError> {
+        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
+        if self.head.options.read().exemplars == 0 {
+            return Ok(());
+        }
+        let newest = self.head.pages.with(number, |state| state.newest());
+        let newest = newest.ok_or(AppendError::UnknownSeries(series.0))?;
+        let staged = self.batch.floats.last().filter(|item| item.series == number).map(|item| item.time);
+        let time = exemplar.timestamp.map(Timestamp::as_millis).or(staged).or(newest).unwrap_or(0);
+        self.head.exemplars.read().judge(number, time, &exemplar, self.head.options.read().late_window).inspect_err(
+            |error| {
+                if matches!(error, AppendError::OutOfOrderExemplar) {
+                    self.head.counters.exemplars_out_of_order.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+        )?;
+        self.batch.exemplars.push((number, time, exemplar));
+        Ok(())
+    }
+
+    fn set_metadata(&mut self, series: SeriesRef, metadata: &Metadata) -> Result<(), AppendError> {
+        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
+        let same = self.head.pages.with(number, |state| {
+            state.rest.as_ref().and_then(|rest| rest.metadata.as_ref()).is_some_and(|known| known == metadata)
+        });
+        if !same.ok_or(AppendError::UnknownSeries(series.0))? {
+            self.batch.metadata.push((number, metadata.clone()));
+        }
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<CommitSummary, CommitError> {
+        self.head.commit(&self.batch)
+    }
+
+    fn rollback(self: Box<Self>) {}
+}
+
+impl Drop for HeadAppender<'_> {
+    fn drop(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        let mut batches = self.head.batches.lock();
+        if batches.len() < 8 {
+            batches.push(batch);
+        }
+    }
+}
+
+impl HeadAppender<'_> {
+    /// Whether a sample is staged, and as what.
+    #[inline]
+    fn admit(&self, verdict: Verdict) -> Result<Option<bool>, AppendError> {
+        match verdict {
+            Verdict::InOrder => Ok(Some(false)),
+            Verdict::Late => Ok(Some(true)),
+            Verdict::Repeated => Ok(None),
+            Verdict::Refuse(error) => {
+                self.head.counters.refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn append_histogram(&mut self, series: SeriesRef, time: i64, value: Histogram) -> Result<(), AppendError> {
+        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
+        let value = checked(value)?;
+        let judged = self.head.pages.with(number, |state| {
+            state.touch();
+            let last = || state.rest.as_ref().and_then(|rest| rest.last_histogram.as_ref());
+            let repeated = || state.kind == Kind::Histogram && last().is_some_and(|last| last.same_bits(&value));
+            judge(&self.window, state.newest(), time, repeated)
+        });
+        if let Some(late) = self.admit(judged.ok_or(AppendError::UnknownSeries(series.0))?)? {
+            let after = self.batch.floats.len();
+            self.batch.histograms.push(HistogramItem { series: number, late, after, time, value });
+        }
+        Ok(())
+    }
+}
+
+/// The histogram if it may be stored: in a schema that chunks know, and without contradiction.
+fn checked(value: Histogram) -> Result<Histogram, AppendError> {
+    let invalid = |error: &dyn std::fmt::Display| AppendError::InvalidHistogram(error.to_string());
+    if is_stale(value.sum()) {
+        return Ok(value);
+    }
+    let reserved = |schema: i32| (9..=52).contains(&schema) || (-9..=-5).contains(&schema);
+    match value {
+        Histogram::Integer(mut h) => {
+            if reserved(h.schema) {
+                Arc::make_mut(&mut h).reduce_reserved().map_err(|error| invalid(&error))?;
+            }
+            h.validate().map_err(|error| invalid(&error))?;
+            Ok(Histogram::Integer(h))
+        }
+        Histogram::Float(mut h) => {
+            if reserved(h.schema) {
+                Arc::make_mut(&mut h).reduce_reserved().map_err(|error| invalid(&error))?;
+            }
+            h.validate().map_err(|error| invalid(&error))?;
+            Ok(Histogram::Float(h))
+        }
+    }
+}
+
+/// A stale marker of the same form as the last histogram.
+fn stale_histogram(last: Option<&Histogram>) -> Histogram {
+    match last {
+        Some(Histogram::Float(_)) => FloatHistogram { sum: STALE_MARKER, ..FloatHistogram::default() }.into(),
+        _ => IntegerHistogram { sum: STALE_MARKER, ..IntegerHistogram::default() }.into(),
+    }
+}
+
+impl Head {
+    fn commit(&self, batch: &Batch) -> Result<CommitSummary, CommitError> {
+        let mut commit = self.commit.lock();
+        if let Some(reason) = &commit.broken {
+            return Err(CommitError::NotWritable(reason.clone()));
+        }
+        let commit = &mut *commit;
+        self.log(commit, batch)?;
+        let number = self.readers.next_commit();
+        let summary = self.apply(commit, number, batch);
+        self.readers.publish(number);
+        Ok(summary)
+    }
+
+    /// Writes series, samples and the rest of a batch to the logs.
+    fn log(&self, commit: &mut Commit, batch: &Batch) -> Result<(), CommitError> {
+        let new_series = std::mem::take(&mut *self.unlogged.lock());
+        let result = self.write_log(commit, &new_series, batch);
+        let result = result.and_then(|()| self.sync_if_due(commit));
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // The series are logged with the next batch.
+                self.unlogged.lock().extend_from_slice(&new_series);
+                for wal in [&mut commit.wal, &mut commit.wbl].into_iter().flatten() {
+                    wal.discard();
+                }
+                self.counters.wal_failures.fetch_add(1, Ordering::Relaxed);
+                let source = match error {
+                    WalError::Refused(error) => error,
+                    WalError::Broken(error) => {
+                        commit.broken = Some(format!("{error}: {}; reopen the database", error.source));
+                        error
+                    }
+                };
+                Err(CommitError::Io { context: source.to_string(), source: source.source })
+            }
+        }
+    }
+
+    fn write_log(&self, commit: &mut Commit, new_series: &[u32], batch: &Batch) -> Result<(), WalError> {
+        let Commit { wal: Some(wal), wbl, record, .. } = commit else { return Ok(()) };
+        if !new_series.is_empty() {
+            self.log_series(wal, record, new_series)?;
+        }
+        if !batch.metadata.is_empty() {
+            record.clear();
+            record.push(RecordType::Metadata as u8);
+            batch.metadata.iter().for_each(|(series, metadata)| put_metadata(record, u64::from(*series), metadata));
+            wal.add(record).map_err(WalError::Refused)?;
+        }
+        let mut is_late = false;
+        for (floats, histograms) in batch.runs() {
+            is_late |= log_floats(wal, record, floats, false).map_err(WalError::Refused)?;
+            is_late |= log_histograms(wal, record, histograms, false).map_err(WalError::Refused)?;
+        }
+        if !batch.exemplars.is_empty() {
+            record.clear();
+            put_exemplars(record, &batch.exemplars.iter().map(exemplar_record).collect::<Vec<_>>());
+            wal.add(record).map_err(WalError::Refused)?;
+        }
+        wal.flush()?;
+        if is_late {
+            if let Some(wbl) = wbl {
+                log_floats(wbl, record, &batch.floats, true).map_err(WalError::Refused)?;
+                log_histograms(wbl, record, &batch.histograms, true).map_err(WalError::Refused)?;
+                wbl.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn log_series(&self, wal: &mut WalWriter, record: &mut Vec<u8>, new_series: &[u32]) -> Result<(), WalError> {
+        let index = self.index.read();
+        for part in new_series.chunks(RECORD_ITEMS) {
+            record.clear();
+            record.push(RecordType::Series as u8);
+            for &series in part {
+                self.pages.with(series, |state| put_series(record, u64::from(series), index.texts(&state.labels)));
+            }
+            wal.add(record).map_err(WalError::Refused)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the logs durable if the host's choice says that it is time.
+    fn sync_if_due(&self, commit: &mut Commit) -> Result<(), WalError> {
+        commit.unsynced = true;
+        let due = match self.options.read().durability {
+            Durability::Os => return Ok(()),
+            Durability::Always => true,
+            Durability::Interval(interval) => {
+                let now = self.clock.now().as_millis();
+                let due = now.saturating_sub(commit.synced_at) >= millis(interval);
+                if due {
+                    commit.synced_at = now;
+                }
+                due
+            }
+        };
+        if due { sync_logs(commit).map_err(WalError::Broken) } else { Ok(()) }
+    }
+
+    /// Makes a logged batch visible.
+    fn apply(&self, commit: &mut Commit, number: u64, batch: &Batch) -> CommitSummary {
+        let mut applied = Applied { min: i64::MAX, max: i64::MIN, ..Applied::default() };
+        let oldest_reader = self.readers.oldest_view();
+        let block_range = self.options.read().block_range;
+        for (floats, histograms) in batch.runs() {
+            self.apply_floats(number, oldest_reader, block_range, floats, &mut applied);
+            for item in histograms {
+                self.apply_histogram(number, oldest_reader, block_range, item, &mut applied);
+            }
+        }
+        if !applied.markers.is_empty() {
+            if let Some(wbl) = &mut commit.wbl {
+                commit.record.clear();
+                put_markers(&mut commit.record, &applied.markers);
+                // Without the markers, replay adds the samples once more; they are the same samples.
+                if wbl.add(&commit.record).is_err() || wbl.flush().is_err() {
+                    self.counters.wal_failures.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        for (series, metadata) in &batch.metadata {
+            self.pages.with_mut(*series, |state| state.rest_mut().metadata = Some(metadata.clone()));
+        }
+        if !batch.exemplars.is_empty() {
+            let mut ring = self.exemplars.write();
+            for (series, time, exemplar) in &batch.exemplars {
+                ring.add(*series, *time, exemplar);
+            }
+            self.counters.exemplars.fetch_add(batch.exemplars.len() as u64, Ordering::Relaxed);
+        }
+        if applied.min <= applied.max {
+            self.widen_bounds(applied.min, applied.max);
+        }
+        self.counters.applied(&applied);
+        CommitSummary {
+            samples: (applied.floats + applied.histograms + applied.late) as usize,
+            dropped: applied.dropped,
+        }
+    }
+
+    pub(super) fn apply_floats(
+        &self,
+        number: u64,
+        oldest_reader: Option<u64>,
+        block_range: i64,
+        floats: &[FloatItem],
+        applied: &mut Applied,
+    ) {
+        for run in floats.chunk_by(|a, b| a.series as usize / PAGE_SERIES == b.series as usize / PAGE_SERIES) {
+            let Some(page) = run.first().and_then(|item| self.pages.page(item.series)) else {
+                applied.dropped += run.len();
+                continue;
+            };
+            let mut page = page.write();
+            for item in run {
+                let Some(series) = page.get_mut(item.series as usize % PAGE_SERIES).filter(|series| !series.is_dead())
+                else {
+                    applied.dropped += 1;
+                    continue;
+                };
+                if item.late {
+                    self.apply_late(item.series, series, item.time, item.value.into(), applied);
+                    continue;
+                }
+                if series.newest().is_some_and(|newest| item.time <= newest) {
+                    if applied.replaying && series.newest() == Some(item.time) && series.chunk.is_empty() {
+                        series.floats.note_value(item.value);
+                    }
+                    applied.lost(series, item);
+                    continue;
+                }
+                series.begin_commit(number, oldest_reader);
+                series.push_float(item.time, item.value, block_range, &mut |full| self.store(item.series, &full));
+                applied.floats += 1;
+                applied.min = applied.min.min(item.time);
+                applied.max = applied.max.max(item.time);
+            }
+        }
+    }
+
+    pub(super) fn apply_histogram(
+        &self,
+        number: u64,
+        oldest_reader: Option<u64>,
+        block_range: i64,
+        item: &HistogramItem,
+        applied: &mut Applied,
+    ) {
+        let done = self.pages.with_mut(item.series, |series| {
+            if item.late {
+                self.apply_late(item.series, series, item.time, item.value.clone().into(), applied);
+            } else if series.newest().is_some_and(|newest| item.time <= newest) {
+                applied.dropped += 1;
+            } else {
+                series.begin_commit(number, oldest_reader);
+                let mut store = |full: FullChunk<'_>| self.store(item.series, &full);
+                series.push_histogram(item.time, &item.value, block_range, &mut store);
+                applied.histograms += 1;
+                applied.min = applied.min.min(item.time);
+                applied.max = applied.max.max(item.time);
+            }
+        });
+        if done.is_none() {
+            applied.dropped += 1;
+        }
+    }
+
+    pub(super) fn apply_late(&self, number: u32, series: &mut Series, time: i64, value: Value, applied: &mut Applied) {
+        let late = series.rest_mut().late.get_or_insert_default();
+        if !late.insert(time, value) {
+            applied.dropped += 1;
+            return;
+        }
+        applied.late += 1;
+        applied.late_min = Some(applied.late_min.map_or(time, |min| min.min(time)));
+        // In replay, the marker of the chunk comes right after its last sample.
+        if late.open_len() >= if applied.replaying { 2 * LATE_SAMPLES } else { LATE_SAMPLES } {
+            let columns = late.take_open();
+            let mut chunks: Vec<EncodedChunk> = Vec::new();
+            chunk::encode(&columns, FloatEncoding::Xor, &mut chunks);
+            for chunk in chunks {
+                let times = (chunk.min_time, chunk.max_time);
+                let place = self.chunks.store(number, chunk.encoding, times, true, &chunk.bytes);
+                late.mapped.push(MappedChunk { place, min_time: chunk.min_time, max_time: chunk.max_time });
+                applied.markers.push(MarkerRecord { series: u64::from(number), chunk: place });
+            }
+        }
+    }
+
+    pub(super) fn store(&self, series: u32, full: &FullChunk<'_>) -> u64 {
+        self.counters.chunks_created.fetch_add(1, Ordering::Relaxed);
+        self.chunks.store(series, full.encoding, (full.min_time, full.max_time), false, full.bytes)
+    }
+
+    /// Makes the logs durable.
+    pub(crate) fn sync(&self) -> Result<(), FsError> {
+        let mut commit = self.commit.lock();
+        commit.synced_at = self.clock.now().as_millis();
+        sync_logs(&mut commit).inspect_err(|error| commit.broken = Some(format!("{error}; reopen the database")))
+    }
+}
+
+/// What a batch did.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    pub(super) floats: u64,
+    pub(super) histograms: u64,
+    pub(super) late: u64,
+    pub(super) dropped: usize,
+    /// Bounds of what came in order.
+    pub(super) min: i64,
+    pub(super) max: i64,
+    pub(super) late_min: Option<i64>,
+    pub(super) markers: Vec<MarkerRecord>,
+    /// Whether the batch comes from the log.
+    pub(super) replaying: bool,
+}
+
+impl Applied {
+    /// A sample lost a race: unless it is the one that is there already, it is dropped.
+    fn lost(&mut self, series: &Series, item: &FloatItem) {
+        let repeated = series.newest() == Some(item.time)
+            && series.kind == Kind::Float
+            && series.floats.value().to_bits() == item.value.to_bits();
+        self.dropped += usize::from(!repeated);
+    }
+}
+
+fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
+    if !commit.unsynced {
+        return Ok(());
+    }
+    for wal in [&commit.wal, &commit.wbl].into_iter().flatten() {
+        wal.sync()?;
+    }
+    commit.unsynced = false;
+    Ok(())
+}
+
+/// Logs the floats that are, or are not, late; says whether there are others.
+fn log_floats(wal: &mut WalWriter, record: &mut Vec<u8>, items: &[FloatItem], late: bool) -> Result<bool, FsError> {
+    let mut others = false;
+    for part in items.chunks(RECORD_ITEMS) {
+        record.clear();
+        others |= format::put_plain_floats(
+            record,
+            part.iter().filter(|item| item.late == late).map(|item| (u64::from(item.series), item.time, item.value)),
+        ) < part.len();
+        if !record.is_empty() {
+            wal.add(record)?;
+        }
+    }
+    Ok(others)
+}
+
+fn log_histograms(
+    wal: &mut WalWriter,
+    record: &mut Vec<u8>,
+    items: &[HistogramItem],
+    late: bool,
+) -> Result<bool, FsError> {
+    let mut others = false;
+    for part in items.chunks(RECORD_ITEMS / 64) {
+        let chosen = part.iter().filter(|item| item.late == late);
+        let records: Vec<_> = chosen
+            .map(|item| HistogramRecord {
+                series: u64::from(item.series),
+                time: item.time,
+                start: 0,
+                value: item.value.clone(),
+            })
+            .collect();
+        others |= records.len() < part.len();
+        let mut result = Ok(());
+        put_histograms(&records, record, |record| {
+            if result.is_ok() {
+                result = wal.add(record);
+            }
+        });
+        result?;
+    }
+    Ok(others)
+}
+
+fn exemplar_record((series, time, exemplar): &(u32, i64, Exemplar)) -> ExemplarRecord {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    ExemplarRecord {
+        series: u64::from(*series),
+        time: *time,
+        value: exemplar.value,
+        labels: exemplar.labels.iter().map(owned).collect(),
+    }
+}

@@ -1,0 +1,394 @@
+//! The head chunk files: full chunks leave the heap at once and are read from the map.
+//!
+//! What is in these files is also in the log until a block has it, so they are not synced; after a crash, whatever of
+//! them is whole spares replay the work of encoding it again. Files are only ever deleted from the front.
+//!
+//! ```text
+//! magic u32 | version 1 | 3 zero bytes | (series u64 | min u64 | max u64 | encoding u8 | uvarint length | data | crc32c)*
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::chunk::ChunkEncoding;
+use crate::fs::{Context, File, Fs, FsError, Map};
+use crate::wal::format::{Bytes, put_uvarint};
+
+const MAGIC: [u8; 8] = [0x01, 0x30, 0xBC, 0x91, 1, 0, 0, 0];
+/// Set in the encoding byte of late chunks.
+const LATE: u8 = 0x80;
+/// A file ends here.
+const FILE_BYTES: u64 = 128 * 1024 * 1024;
+/// Written at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// All head chunk files.
+#[derive(Debug)]
+pub(super) struct HeadChunks {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    writer: Mutex<Writer>,
+    maps: RwLock<BTreeMap<u32, Mapped>>,
+    pub(super) write_errors: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Mapped {
+    path: PathBuf,
+    map: Option<Map>,
+    newest: i64,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// The file that is open, if any was needed yet.
+    file: Option<Arc<dyn File>>,
+    number: u32,
+    /// How much of the file is written, and what follows.
+    written: u64,
+    buffer: Vec<u8>,
+}
+
+/// A chunk of the head chunk files, with its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredChunk {
+    pub(super) series: u64,
+    pub(super) place: u64,
+    pub(super) min_time: i64,
+    pub(super) max_time: i64,
+    pub(super) late: bool,
+    pub(super) is_float: bool,
+}
+
+/// Why a stored chunk cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum StoredError {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error("head chunk {file:06} at offset {offset}: {problem}")]
+    Corrupt { file: u32, offset: u64, problem: &'static str },
+}
+
+impl HeadChunks {
+    /// Takes the files of a folder as they are; [`load`](Self::load) says what is in them.
+    pub(super) fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, FsError> {
+        fs.create_dir(dir).context("create folder", dir)?;
+        let mut maps = BTreeMap::new();
+        for entry in fs.list(dir).context("list", dir)? {
+            if let Ok(number) = entry.name.parse::<u32>() {
+                maps.insert(number, Mapped { path: dir.join(&entry.name), map: None, newest: i64::MIN });
+            }
+        }
+        let number = maps.keys().last().copied().unwrap_or(0);
+        let writer = Mutex::new(Writer { number, ..Writer::default() });
+        Ok(Self { fs, dir: dir.to_owned(), writer, maps: RwLock::new(maps), write_errors: AtomicU64::new(0) })
+    }
+
+    /// Hands out every whole chunk, in the order they were written. From the first damage on, chunks are not believed:
+    /// the damaged file's rest and all later files are removed; the log still has what was in them. Says how many files
+    /// were damaged.
+    pub(super) fn load(&self, mut each: impl FnMut(StoredChunk)) -> Result<u64, FsError> {
+        let numbers: Vec<u32> = self.maps.read().keys().copied().collect();
+        let mut damaged = 0;
+        for (at, &number) in numbers.iter().enumerate() {
+            let path = self.dir.join(file_name(number));
+            let is_last = at + 1 == numbers.len();
+            if damaged > 0 {
+                self.forget(number)?;
+                continue;
+            }
+            let map = self.fs.map(&path).context("map", &path)?;
+            let (end, newest) = walk(&map, number, &mut each);
+            let clean = end == map.len() || map.get(end..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+            if end == 0 {
+                // Not even a header: a file that was just created when the power went.
+                damaged += u64::from(!(is_last && clean));
+                self.forget(number)?;
+                continue;
+            }
+            if !clean {
+                damaged += u64::from(!is_last);
+            }
+            if end < map.len() {
+                let file = self.fs.open(&path).context("open", &path)?;
+                file.set_len(end as u64).context("cut", &path)?;
+            }
+            if let Some(mapped) = self.maps.write().get_mut(&number) {
+                mapped.newest = newest;
+            }
+        }
+        Ok(damaged)
+    }
+
+    fn forget(&self, number: u32) -> Result<(), FsError> {
+        if let Some(mapped) = self.maps.write().remove(&number) {
+            self.fs.remove(&mapped.path).context("remove", &mapped.path)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a chunk and says where. The bytes may stay in memory for a while: what cannot be written now is tried again
+    /// with the next chunk, and is readable meanwhile.
+    pub(super) fn store(
+        &self,
+        series: u32,
+        encoding: ChunkEncoding,
+        times: (i64, i64),
+        late: bool,
+        bytes: &[u8],
+    ) -> u64 {
+        let mut writer = self.writer.lock();
+        let header = writer.buffer.is_empty() && writer.written == 0;
+        if header || writer.written + writer.buffer.len() as u64 > FILE_BYTES {
+            self.next_file(&mut writer);
+        }
+        let place = u64::from(writer.number) << 32 | (writer.written + writer.buffer.len() as u64);
+        let buffer = &mut writer.buffer;
+        let start = buffer.len();
+        buffer.extend_from_slice(&u64::from(series).to_be_bytes());
+        buffer.extend_from_slice(&times.0.to_be_bytes());
+        buffer.extend_from_slice(&times.1.to_be_bytes());
+        buffer.push(encoding.byte() | if late { LATE } else { 0 });
+        put_uvarint(buffer, bytes.len() as u64);
+        buffer.extend_from_slice(bytes);
+        let crc = crc32c::crc32c(buffer.get(start..).unwrap_or_default());
+        buffer.extend_from_slice(&crc.to_be_bytes());
+        let number = writer.number;
+        if writer.buffer.len() >= BUFFER_BYTES {
+            self.write_out(&mut writer);
+        }
+        drop(writer);
+        if let Some(mapped) = self.maps.write().get_mut(&number) {
+            mapped.newest = mapped.newest.max(times.1);
+        }
+        place
+    }
+
+    /// Begins a new file with the next chunk, so that this one can be deleted once it is old.
+    pub(super) fn cut(&self) {
+        let mut writer = self.writer.lock();
+        self.write_out(&mut writer);
+        if writer.buffer.is_empty() {
+            writer.file = None;
+            writer.written = 0;
+        }
+    }
+
+    /// Writes what is still in memory.
+    pub(super) fn flush(&self) {
+        self.write_out(&mut self.writer.lock());
+    }
+
+    /// Makes everything that was stored durable.
+    pub(super) fn sync(&self) -> Result<(), FsError> {
+        let mut writer = self.writer.lock();
+        self.write_out(&mut writer);
+        match &writer.file {
+            Some(file) => file.sync().context("sync", &self.dir)?,
+            None => return Ok(()),
+        }
+        self.fs.sync_dir(&self.dir).context("sync folder", &self.dir)
+    }
+
+    fn next_file(&self, writer: &mut Writer) {
+        self.write_out(writer);
+        if !writer.buffer.is_empty() {
+            // The disk is full: go on in the same file, in memory.
+            return;
+        }
+        writer.file = None;
+        writer.written = 0;
+        writer.number += 1;
+        writer.buffer.extend_from_slice(&MAGIC);
+        let path = self.dir.join(file_name(writer.number));
+        self.maps.write().insert(writer.number, Mapped { path, map: None, newest: i64::MIN });
+    }
+
+    fn write_out(&self, writer: &mut Writer) {
+        if writer.buffer.is_empty() {
+            return;
+        }
+        let write = |writer: &mut Writer| {
+            let file = match &writer.file {
+                Some(file) => file,
+                None => writer.file.insert(self.fs.create(&self.dir.join(file_name(writer.number)))?),
+            };
+            file.write_at(writer.written, &writer.buffer)
+        };
+        match write(writer) {
+            Ok(()) => {
+                writer.written += writer.buffer.len() as u64;
+                writer.buffer.clear();
+            }
+            Err(error) => {
+                self.write_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "head chunks stay in memory");
+            }
+        }
+    }
+
+    /// Hands encoding and bytes of a stored chunk to `read`.
+    pub(super) fn read<T>(&self, place: u64, read: impl FnOnce(ChunkEncoding, &[u8]) -> T) -> Result<T, StoredError> {
+        let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF);
+        let corrupt = |problem| StoredError::Corrupt { file: number, offset, problem };
+        {
+            let writer = self.writer.lock();
+            if writer.number == number && offset >= writer.written && !writer.buffer.is_empty() {
+                let from = (offset - writer.written) as usize;
+                let chunk = writer.buffer.get(from..).and_then(parse).ok_or_else(|| corrupt("not in the buffer"))?;
+                let (encoding, data) = (chunk.encoding, chunk.data.to_vec());
+                drop(writer);
+                return Ok(read(encoding, &data));
+            }
+        }
+        let map = self.map(number, offset)?;
+        let chunk = map.get(offset as usize..).and_then(parse).ok_or_else(|| corrupt("chunk is damaged"))?;
+        Ok(read(chunk.encoding, chunk.data))
+    }
+
+    /// A map of the file that reaches beyond `offset`.
+    fn map(&self, number: u32, offset: u64) -> Result<Map, StoredError> {
+        if let Some(map) = self.maps.read().get(&number).and_then(|mapped| mapped.map.as_ref()) {
+            if map.len() as u64 > offset {
+                return Ok(map.clone());
+            }
+        }
+        let mut maps = self.maps.write();
+        let Some(mapped) = maps.get_mut(&number) else {
+            return Err(StoredError::Corrupt { file: number, offset, problem: "the file is gone" });
+        };
+        let map = self.fs.map(&mapped.path).context("map", &mapped.path)?;
+        mapped.map = Some(map.clone());
+        Ok(map)
+    }
+
+    /// Deletes files from the front whose chunks all end before `time` and that are before file `keep`.
+    pub(super) fn truncate(&self, time: i64, keep: u32) -> Result<(), FsError> {
+        let current = self.writer.lock().number;
+        let mut maps = self.maps.write();
+        while let Some(first) = maps.first_entry() {
+            if first.get().newest >= time || *first.key() >= current || *first.key() >= keep {
+                break;
+            }
+            let path = first.get().path.clone();
+            self.fs.remove(&path).context("remove", &path)?;
+            first.remove();
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        let listed = self.fs.list(&self.dir).unwrap_or_default();
+        listed.iter().map(|entry| entry.bytes).sum()
+    }
+}
+
+fn file_name(number: u32) -> String {
+    format!("{number:06}")
+}
+
+/// Hands out the chunks of a file; says where the last good one ends (0: not even the header is there) and the newest
+/// time.
+fn walk(file: &[u8], number: u32, each: &mut impl FnMut(StoredChunk)) -> (usize, i64) {
+    if !file.starts_with(&MAGIC) {
+        return (0, i64::MIN);
+    }
+    let (mut at, mut newest) = (MAGIC.len(), i64::MIN);
+    while let Some(chunk) = file.get(at..).and_then(parse) {
+        newest = newest.max(chunk.max_time);
+        each(StoredChunk {
+            series: chunk.series,
+            place: u64::from(number) << 32 | at as u64,
+            min_time: chunk.min_time,
+            max_time: chunk.max_time,
+            late: chunk.late,
+            is_float: chunk.encoding.is_float(),
+        });
+        at += chunk.length;
+    }
+    (at, newest)
+}
+
+struct Parsed<'a> {
+    series: u64,
+    min_time: i64,
+    max_time: i64,
+    encoding: ChunkEncoding,
+    late: bool,
+    data: &'a [u8],
+    length: usize,
+}
+
+fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
+    let mut rest = Bytes(bytes);
+    let (series, min_time, max_time) = (rest.u64().ok()?, rest.u64().ok()? as i64, rest.u64().ok()? as i64);
+    let byte = rest.byte().ok()?;
+    let length = usize::try_from(rest.uvarint().ok()?).ok()?;
+    let data = rest.take(length).ok()?;
+    let covered = bytes.len() - rest.0.len();
+    let crc = u32::from_be_bytes(*rest.take(4).ok()?.first_chunk()?);
+    if crc32c::crc32c(bytes.get(..covered)?) != crc {
+        return None;
+    }
+    let encoding = ChunkEncoding::from_byte(byte & !LATE).ok()?;
+    Some(Parsed { series, min_time, max_time, encoding, late: byte & LATE != 0, data, length: covered + 4 })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fs::MemFs;
+
+    #[test]
+    fn chunks_are_read_from_memory_and_from_the_file() {
+        let fs = Arc::new(MemFs::new());
+        let chunks = HeadChunks::open(fs.clone(), Path::new("c")).unwrap();
+        let stored: Vec<_> = (0..3000u32)
+            .map(|i| {
+                (chunks.store(i, ChunkEncoding::Xor, (i64::from(i), i64::from(i) + 1), i % 5 == 0, &[i as u8; 200]), i)
+            })
+            .collect();
+        for &(place, i) in &stored {
+            chunks
+                .read(place, |encoding, data| {
+                    assert_eq!((encoding, data), (ChunkEncoding::Xor, [i as u8; 200].as_slice()))
+                })
+                .unwrap();
+        }
+        chunks.flush();
+        drop(chunks);
+        let chunks = HeadChunks::open(fs, Path::new("c")).unwrap();
+        let mut found = Vec::new();
+        assert_eq!(chunks.load(|chunk| found.push(chunk)).unwrap(), 0);
+        assert_eq!(found.iter().map(|chunk| (chunk.place, chunk.series as u32)).collect::<Vec<_>>(), stored);
+        assert!(found.iter().all(|chunk| chunk.late == (chunk.series % 5 == 0)));
+        let place = chunks.store(9, ChunkEncoding::Xor, (0, 1), false, &[1]);
+        assert_eq!(place >> 32, 2, "a new run begins a new file");
+        chunks.truncate(10_000, u32::MAX).unwrap();
+        assert!(chunks.read(stored[0].0, |_, _| ()).is_err());
+        assert!(chunks.read(place, |_, _| ()).is_ok());
+    }
+
+    #[test]
+    fn a_torn_last_file_keeps_its_whole_chunks() {
+        let fs = Arc::new(MemFs::new());
+        let chunks = HeadChunks::open(fs.clone(), Path::new("c")).unwrap();
+        for i in 0..10 {
+            chunks.store(i, ChunkEncoding::Xor, (0, 1), false, &[1; 50]);
+        }
+        chunks.flush();
+        let path = Path::new("c/000001");
+        let length = fs.read(path).unwrap().len();
+        fs.open(path).unwrap().set_len(length as u64 - 3).unwrap();
+        let chunks = HeadChunks::open(fs, Path::new("c")).unwrap();
+        let mut found = 0;
+        assert_eq!(chunks.load(|_| found += 1).unwrap(), 0);
+        assert_eq!(found, 9);
+    }
+}

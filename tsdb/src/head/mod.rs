@@ -1,0 +1,286 @@
+//! The head: the part of the database that still changes.
+//!
+//! ```text
+//!  Appender --stage--> verdict --admit--> wal --written--> series pages
+//!                         |                                    |
+//!                       refuse                    select <-----+-----> cut
+//! ```
+//!
+//! A sample enters through an [`Appender`](ferula_model::Appender), is judged against its series, is logged with the
+//! rest of its batch and only then becomes visible. Once a whole block range lies behind the newest sample, the range is
+//! handed to [`block`](crate::block) and the head forgets it.
+//!
+//! Read in this order: [`series`] (what one series holds), [`verdict`] (may this sample enter, decided without side
+//! effects), [`append`] (the batch), [`index`] and [`select`] (who is asked for), [`replay`] (the same batches, read back
+//! from the log).
+//!
+//! # Invariants
+//!
+//! - Logged before visible: no reader sees a sample that a crash could take back.
+//! - A reader sees whole commits: commits are applied one after the other, each under its number, and a reader passes
+//!   over what is newer than the number it began with.
+//! - Timestamps rise strictly inside a chunk; merging late samples is the reader's work, never the writer's.
+//! - The lower bound of the head only moves forward, and only in `truncate`.
+//! - Locks are taken in this order: commit, index, page, chunk files.
+
+mod append;
+mod chunks;
+mod exemplars;
+mod index;
+mod late;
+mod maintain;
+mod readers;
+mod replay;
+mod select;
+mod series;
+mod stats;
+mod symbols;
+mod table;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use ferula_model::{AppendError, Clock};
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::block::tombstones::Intervals;
+use crate::db::Durability;
+use crate::fs::{Fs, FsError};
+use crate::wal::writer::WalCompression;
+use append::{Batch, Commit};
+use chunks::HeadChunks;
+use exemplars::ExemplarRing;
+use index::Index;
+use readers::Readers;
+use series::{Pages, Series};
+use stats::Counters;
+use table::Table;
+use verdict::Window;
+
+pub(crate) use readers::ReaderGuard;
+pub(crate) use replay::ReplayProgress;
+pub use replay::{LostBytes, ReplayError, ReplayReport};
+pub(crate) use select::{HeadSet, merge_into};
+pub use stats::{Cardinality, HeadStats};
+
+/// What the host chose for the head.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadOptions {
+    /// Length of a block in milliseconds.
+    pub(crate) block_range: i64,
+    /// How late a sample may be, in milliseconds; 0: not at all.
+    pub(crate) late_window: i64,
+    /// Whether samples of any age may enter.
+    pub(crate) backfill: bool,
+    pub(crate) series_limit: Option<u64>,
+    /// Bytes.
+    pub(crate) memory_limit: Option<u64>,
+    /// How many exemplars are kept; 0: none.
+    pub(crate) exemplars: usize,
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) compression: WalCompression,
+}
+
+/// The head. Shared by appenders, readers and maintenance.
+#[derive(Debug)]
+pub(crate) struct Head {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    options: RwLock<HeadOptions>,
+    index: RwLock<Index>,
+    table: Table,
+    pages: Pages,
+    chunks: HeadChunks,
+    exemplars: RwLock<ExemplarRing>,
+    /// Deleted ranges by series.
+    tombstones: RwLock<HashMap<u32, Intervals>>,
+    commit: Mutex<Commit>,
+    /// Series that are not in the log yet.
+    unlogged: Mutex<Vec<u32>>,
+    next_series: AtomicU64,
+    /// Oldest and newest time of samples in order; `i64::MAX` and `i64::MIN` in an empty head.
+    min_time: AtomicI64,
+    max_time: AtomicI64,
+    /// Samples before this time are in blocks and no longer enter in order.
+    valid_from: AtomicI64,
+    readers: Readers,
+    batches: Mutex<Vec<Batch>>,
+    pub(crate) counters: Counters,
+    pub(crate) replay: ReplayProgress,
+}
+
+impl Head {
+    /// Opens head chunks and logs under `dir`, replays them and begins new segments. Samples before `valid_from` are in
+    /// blocks already.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReplayError`]. A damaged log is no error: it is cut, and the report says what was lost.
+    pub(crate) fn open(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        options: HeadOptions,
+        valid_from: i64,
+    ) -> Result<(Self, ReplayReport), ReplayError> {
+        let chunks = HeadChunks::open(Arc::clone(&fs), &dir.join("chunks_head"))?;
+        let head = Self {
+            exemplars: RwLock::new(ExemplarRing::new(options.exemplars)),
+            commit: Mutex::new(Commit::default()),
+            fs,
+            dir: dir.to_owned(),
+            clock,
+            options: RwLock::new(options),
+            index: RwLock::default(),
+            table: Table::new(),
+            pages: Pages::new(),
+            chunks,
+            tombstones: RwLock::default(),
+            unlogged: Mutex::default(),
+            next_series: AtomicU64::new(1),
+            min_time: AtomicI64::new(i64::MAX),
+            max_time: AtomicI64::new(i64::MIN),
+            valid_from: AtomicI64::new(valid_from),
+            readers: Readers::default(),
+            batches: Mutex::default(),
+            counters: Counters::default(),
+            replay: ReplayProgress::default(),
+        };
+        let report = head.replay()?;
+        head.begin_logs(&report)?;
+        Ok((head, report))
+    }
+
+    /// The folder of the log, and of the log of late samples.
+    fn log_dir(&self, late: bool) -> PathBuf {
+        self.dir.join(if late { "wbl" } else { "wal" })
+    }
+
+    /// Oldest and newest time of samples that came in order, if there are any.
+    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
+        let (min, max) = (self.min_time.load(Ordering::Acquire), self.max_time.load(Ordering::Acquire));
+        (min <= max).then_some((min, max))
+    }
+
+    /// What may enter now.
+    fn window(&self) -> Window {
+        let newest = self.max_time.load(Ordering::Acquire);
+        let options = self.options.read();
+        if newest == i64::MIN {
+            let in_order_from = self.valid_from.load(Ordering::Acquire);
+            return Window { in_order_from, late_from: None, backfill: options.backfill };
+        }
+        let valid_from = self.valid_from.load(Ordering::Acquire);
+        Window {
+            in_order_from: valid_from.max(newest.saturating_sub(options.block_range / 2)),
+            late_from: (options.late_window > 0).then(|| newest.saturating_sub(options.late_window)),
+            backfill: options.backfill,
+        }
+    }
+
+    fn widen_bounds(&self, min: i64, max: i64) {
+        self.min_time.fetch_min(min, Ordering::AcqRel);
+        self.max_time.fetch_max(max, Ordering::AcqRel);
+    }
+
+    /// The series with these labels, created if it is new.
+    fn series(&self, labels: &[(&str, &str)]) -> Result<u32, AppendError> {
+        let fingerprint = self.table.fingerprint(labels.iter().copied());
+        if let Some(series) = self.table.find(fingerprint) {
+            return Ok(series);
+        }
+        let empty = labels.iter().any(|(_, value)| value.is_empty());
+        let rises = labels.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b));
+        if empty || !rises {
+            let mut sorted: Vec<_> = labels.iter().copied().filter(|(_, value)| !value.is_empty()).collect();
+            sorted.sort_unstable();
+            if let Some([(name, _), _]) = sorted.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+                return Err(AppendError::InvalidLabels(format!("label name \"{name}\" is not unique")));
+            }
+            return self.series(&sorted);
+        }
+        if labels.is_empty() {
+            return Err(AppendError::InvalidLabels("empty labelset".into()));
+        }
+        self.check_limits()?;
+        self.create(labels, fingerprint)
+    }
+
+    fn create(&self, labels: &[(&str, &str)], fingerprint: table::Fingerprint) -> Result<u32, AppendError> {
+        let mut index = self.index.write();
+        if let Some(series) = self.table.find(fingerprint) {
+            return Ok(series);
+        }
+        let number = self.next_series.load(Ordering::Acquire);
+        let series = u32::try_from(number).map_err(|_| AppendError::SeriesLimit { limit: u64::from(u32::MAX) })?;
+        self.next_series.store(number + 1, Ordering::Release);
+        self.place(&mut index, series, labels, fingerprint);
+        self.unlogged.lock().push(series);
+        Ok(series)
+    }
+
+    /// Puts a series into pages, postings and table.
+    fn place(&self, index: &mut Index, series: u32, labels: &[(&str, &str)], fingerprint: table::Fingerprint) {
+        let packed = index.pack(labels);
+        index.add(series, &packed);
+        self.pages.put(series, Series::new(packed));
+        self.table.insert(fingerprint, series);
+        self.counters.series.fetch_add(1, Ordering::Relaxed);
+        self.counters.series_created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn check_limits(&self) -> Result<(), AppendError> {
+        let (series_limit, memory_limit) = {
+            let options = self.options.read();
+            (options.series_limit, options.memory_limit)
+        };
+        let series = self.counters.series.load(Ordering::Relaxed);
+        let refuse = |limit| {
+            self.counters.series_refused.fetch_add(1, Ordering::Relaxed);
+            Err(AppendError::SeriesLimit { limit })
+        };
+        if let Some(limit) = series_limit.filter(|limit| series >= *limit) {
+            return refuse(limit);
+        }
+        // Measuring walks the pages, so it is done once for some hundred new series, more often near the limit.
+        if let Some(limit) = memory_limit {
+            if self.counters.series_created.load(Ordering::Relaxed) % 256 == 0 || self.counters.is_memory_full() {
+                self.counters.note_memory(self.memory_bytes(), limit);
+            }
+            if self.counters.is_memory_full() {
+                return refuse(series);
+            }
+        }
+        Ok(())
+    }
+
+    /// About how many bytes the head occupies.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let fixed = self.table.bytes() + self.index.read().bytes();
+        let pages = self.pages.iter().map(|(_, page)| {
+            let page = page.read();
+            page.capacity() * size_of::<Series>() + page.iter().map(Series::heap_bytes).sum::<usize>()
+        });
+        (fixed + pages.sum::<usize>() + self.exemplars.read().bytes()) as u64
+    }
+
+    /// Bytes of the logs and the head chunk files.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let log = |late| {
+            let listed = self.fs.list(&self.log_dir(late)).unwrap_or_default();
+            listed.iter().map(|entry| entry.bytes).sum::<u64>()
+        };
+        log(false) + log(true) + self.chunks.disk_bytes()
+    }
+}
+
+impl From<FsError> for ReplayError {
+    fn from(error: FsError) -> Self {
+        ReplayError::Fs(error)
+    }
+}

@@ -1,0 +1,420 @@
+//! Replay: the log becomes the head again.
+//!
+//! One thread reads and decodes the log and creates series; others apply samples, each to its own pages, so that no two
+//! touch one series. Batches travel through channels of a few places: memory stays bounded however long the log is.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use ferula_model::{Exemplar, Labels};
+use hashbrown::HashMap;
+use thiserror::Error;
+
+use super::Head;
+use super::append::{Applied, FloatItem, HistogramItem};
+use super::chunks::StoredChunk;
+use super::series::{Kind, MappedChunk, PAGE_SERIES};
+use super::table::Fingerprint;
+use crate::block::tombstones::Interval;
+use crate::fs::{Fs, FsError};
+use crate::wal::checkpoint;
+use crate::wal::format::{self, FloatRecord, HistogramRecord, RecordType};
+use crate::wal::reader::{Corruption, Lost, ReadError, WalReader, repair};
+use crate::wal::segments;
+
+/// Samples in a batch for a worker, and batches that may wait for one.
+const BATCH: usize = 4096;
+const WAITING: usize = 16;
+/// More threads than this do not help: one thread reads the log.
+const WORKERS_MAX: usize = 8;
+
+/// Why the log could not be replayed.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Fs(FsError),
+    /// A checkpoint is damaged. It holds what is nowhere else, so the host must decide: restore it from a backup, or remove
+    /// it together with the log and lose what it had.
+    #[error("checkpoint: {0}")]
+    Checkpoint(Corruption),
+    /// A series number that this version cannot hold.
+    #[error("series number {0} in the log is beyond 2^32")]
+    SeriesNumber(u64),
+}
+
+/// What replay found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// Series that were created.
+    pub series: u64,
+    /// Samples that were applied.
+    pub samples: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Items of series that no record had introduced: they are lost.
+    pub unknown_series: u64,
+    /// Records that could not be understood: they are lost.
+    pub bad_records: u64,
+    /// Where the log was damaged, and what was cut off.
+    pub damage: Vec<(Corruption, LostBytes)>,
+    /// Head chunk files that were damaged; what they held was taken from the log.
+    pub damaged_chunk_files: u64,
+    pub(crate) next_segment: u64,
+    pub(crate) next_late_segment: u64,
+}
+
+/// What was cut off a damaged log.
+pub type LostBytes = Lost;
+
+/// How far replay is: segment numbers, for `status/walreplay`.
+#[derive(Debug, Default)]
+pub(crate) struct ReplayProgress {
+    pub(crate) first: AtomicU64,
+    pub(crate) last: AtomicU64,
+    pub(crate) current: AtomicU64,
+    pub(crate) done: AtomicU64,
+}
+
+enum Work {
+    Floats(Vec<FloatItem>),
+    Histograms(Vec<HistogramItem>),
+    LateChunk(u32, MappedChunk),
+}
+
+impl Head {
+    /// Replays head chunks, checkpoint, log and log of late samples.
+    pub(super) fn replay(&self) -> Result<ReplayReport, ReplayError> {
+        let mut report = ReplayReport::default();
+        let (mut stored, mut stored_late) = (HashMap::new(), HashMap::new());
+        report.damaged_chunk_files = self.chunks.load(|chunk| {
+            if chunk.late {
+                stored_late.insert((chunk.series, chunk.place), chunk);
+            } else {
+                stored.entry(chunk.series).or_insert_with(Vec::new).push(chunk);
+            }
+        })?;
+        let wal = self.log_dir(false);
+        let checkpoint = checkpoint::latest(&*self.fs, &wal)?;
+        let first = checkpoint.as_ref().map_or(0, |(number, _)| number + 1);
+        let numbers: Vec<u64> = segments(&*self.fs, &wal)?.into_iter().map(|(number, _)| number).collect();
+        self.replay.first.store(numbers.first().copied().unwrap_or(0).max(first), Ordering::Relaxed);
+        self.replay.last.store(numbers.last().copied().unwrap_or(0), Ordering::Relaxed);
+        report.next_segment = numbers.last().map_or(first, |last| last + 1).max(first);
+        let mut pass = Pass { head: self, report, stored, stored_late, aliases: HashMap::new(), late: false };
+        if let Some((_, dir)) = &checkpoint {
+            pass.run(dir, 0, true)?;
+        }
+        pass.run(&wal, first, false)?;
+        pass.late = true;
+        let wbl = self.log_dir(true);
+        pass.report.next_late_segment = segments(&*self.fs, &wbl)?.last().map_or(0, |(number, _)| number + 1);
+        pass.run(&wbl, 0, false)?;
+        let Pass { report, .. } = pass;
+        self.unlogged.lock().clear();
+        self.replay.done.store(1, Ordering::Release);
+        Ok(report)
+    }
+}
+
+fn mapped(chunk: &StoredChunk) -> MappedChunk {
+    MappedChunk { place: chunk.place, min_time: chunk.min_time, max_time: chunk.max_time }
+}
+
+/// One way through the log.
+struct Pass<'a> {
+    head: &'a Head,
+    report: ReplayReport,
+    /// Chunks in the head chunk files that wait for their series.
+    stored: HashMap<u64, Vec<StoredChunk>>,
+    /// Late chunks in the head chunk files that wait for their marker in the log: without one, a block has them.
+    stored_late: HashMap<(u64, u64), StoredChunk>,
+    /// Series that the log introduces twice: the first number counts.
+    aliases: HashMap<u64, u64>,
+    /// Whether this is the log of late samples.
+    late: bool,
+}
+
+impl Pass<'_> {
+    /// Replays one folder of segments from `first` on.
+    fn run(&mut self, dir: &Path, first: u64, is_checkpoint: bool) -> Result<(), ReplayError> {
+        let fs: Arc<dyn Fs> = Arc::clone(&self.head.fs);
+        let mut reader = WalReader::open(&*fs, dir, first)?;
+        let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(WORKERS_MAX);
+        let head = self.head;
+        let late = self.late;
+        let damage = std::thread::scope(|scope| {
+            let mut queues = Vec::new();
+            for _ in 0..workers {
+                let (send, receive) = sync_channel(WAITING);
+                let (give_back, spare) = sync_channel(WAITING);
+                scope.spawn(move || work(head, late, &receive, &give_back));
+                queues.push(Queue { send, spare, floats: Vec::with_capacity(BATCH) });
+            }
+            self.read_all(&*fs, &mut reader, &mut queues)
+        });
+        if let Some(damage) = damage? {
+            if is_checkpoint {
+                return Err(ReplayError::Checkpoint(damage));
+            }
+            let lost = repair(&*fs, dir, &damage)?;
+            tracing::warn!(%damage, bytes = lost.bytes, segments = lost.segments, "the log was cut");
+            self.report.damage.push((damage, lost));
+        }
+        Ok(())
+    }
+
+    /// Reads to the end or to the first damage.
+    fn read_all(
+        &mut self,
+        fs: &dyn Fs,
+        reader: &mut WalReader,
+        queues: &mut [Queue],
+    ) -> Result<Option<Corruption>, ReplayError> {
+        let mut floats = Vec::new();
+        let damage = loop {
+            match reader.next(fs) {
+                Ok(Some(record)) => {
+                    self.report.records += 1;
+                    if self.record(record, &mut floats, queues).is_err() {
+                        self.report.bad_records += 1;
+                    }
+                }
+                Ok(None) => break None,
+                Err(ReadError::Corrupt(damage)) => break Some(damage),
+                Err(ReadError::Fs(error)) => return Err(error.into()),
+            }
+            if let Some(segment) = reader.segment() {
+                self.head.replay.current.store(segment, Ordering::Relaxed);
+            }
+        };
+        for queue in queues {
+            queue.flush();
+        }
+        Ok(damage)
+    }
+
+    fn record(
+        &mut self,
+        record: &[u8],
+        floats: &mut Vec<FloatRecord>,
+        queues: &mut [Queue],
+    ) -> Result<(), format::RecordError> {
+        use RecordType::*;
+        match RecordType::of(record) {
+            Some(Series) => self.series(record),
+            Some(Samples | SamplesV2) => {
+                floats.clear();
+                let result = format::read_floats(record, floats);
+                self.report.samples += floats.len() as u64;
+                for item in floats.iter() {
+                    let series = self.number(item.series);
+                    let item = FloatItem { series, late: self.late, time: item.time, value: item.value };
+                    let at = series as usize / PAGE_SERIES % queues.len();
+                    if let Some(queue) = queues.get_mut(at) {
+                        queue.push(item);
+                    }
+                }
+                result
+            }
+            Some(
+                Histograms
+                | FloatHistograms
+                | CustomHistograms
+                | CustomFloatHistograms
+                | HistogramsV2
+                | FloatHistogramsV2,
+            ) => {
+                let mut samples = Vec::new();
+                let result = format::read_histograms(record, &mut samples);
+                self.report.samples += samples.len() as u64;
+                self.histograms(samples, queues);
+                result
+            }
+            Some(Tombstones) => self.tombstones(record),
+            Some(Exemplars) => self.exemplars(record),
+            Some(Metadata) => {
+                let head = self.head;
+                format::read_metadata(record, |series, metadata| {
+                    let number = self.number(series);
+                    head.pages.with_mut(number, |state| state.rest_mut().metadata = Some(metadata));
+                })
+            }
+            Some(MmapMarkers) => self.markers(record, queues),
+            None => Err(format::RecordError::UnknownType(record.first().copied().unwrap_or(0))),
+        }
+    }
+
+    /// The number under which a series of the log is known; one that no series has if it cannot be known.
+    fn number(&self, series: u64) -> u32 {
+        let series =
+            if self.aliases.is_empty() { series } else { self.aliases.get(&series).copied().unwrap_or(series) };
+        u32::try_from(series).unwrap_or(0)
+    }
+
+    fn series(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let head = self.head;
+        let mut index = head.index.write();
+        let mut too_large = false;
+        let result = format::read_series(record, |number, labels| {
+            let fingerprint: Fingerprint = head.table.fingerprint(labels.iter().copied());
+            if let Some(known) = head.table.find(fingerprint) {
+                if u64::from(known) != number {
+                    self.aliases.insert(number, u64::from(known));
+                    self.attach(known, number);
+                }
+                return;
+            }
+            let (Ok(small), false) = (u32::try_from(number), labels.is_empty()) else {
+                too_large = true;
+                return;
+            };
+            head.place(&mut index, small, labels, fingerprint);
+            head.next_series.fetch_max(number + 1, Ordering::AcqRel);
+            self.report.series += 1;
+            self.attach(small, number);
+        });
+        if too_large { Err(format::RecordError::Malformed("series number or labels")) } else { result }
+    }
+
+    /// Gives a series its chunks from the head chunk files.
+    fn attach(&mut self, series: u32, number: u64) {
+        let Some(chunks) = self.stored.remove(&number) else { return };
+        let head = self.head;
+        let valid_from = head.valid_from.load(Ordering::Acquire);
+        head.pages.with_mut(series, |state| {
+            for chunk in chunks {
+                // Chunks that a block has were left behind by a crash before the files were deleted.
+                if chunk.max_time < valid_from || state.newest().is_some_and(|newest| chunk.min_time <= newest) {
+                    continue;
+                }
+                state.floats.note_time(chunk.max_time);
+                state.kind = if chunk.is_float { Kind::Float } else { Kind::Histogram };
+                state.rest_mut().mapped.push(mapped(&chunk));
+                head.widen_bounds(chunk.min_time.max(valid_from), chunk.max_time);
+            }
+        });
+    }
+
+    /// Late samples before a marker are in the chunk that it names, if that chunk is there.
+    fn markers(&mut self, record: &[u8], queues: &mut [Queue]) -> Result<(), format::RecordError> {
+        let mut items = Vec::new();
+        let result = format::read_markers(record, &mut items);
+        for item in items {
+            let Some(chunk) = self.stored_late.remove(&(item.series, item.chunk)) else { continue };
+            let series = self.number(item.series);
+            let at = series as usize / PAGE_SERIES % queues.len();
+            if let Some(queue) = queues.get_mut(at) {
+                queue.flush();
+                queue.dispatch(Work::LateChunk(series, mapped(&chunk)));
+            }
+        }
+        result
+    }
+
+    fn histograms(&mut self, samples: Vec<HistogramRecord>, queues: &mut [Queue]) {
+        let mut parts: Vec<Vec<HistogramItem>> = vec![Vec::new(); queues.len()];
+        for item in samples {
+            let series = self.number(item.series);
+            let item = HistogramItem { series, late: self.late, after: 0, time: item.time, value: item.value };
+            if let Some(part) = parts.get_mut(series as usize / PAGE_SERIES % queues.len()) {
+                part.push(item);
+            }
+        }
+        for (queue, part) in queues.iter_mut().zip(parts) {
+            if !part.is_empty() {
+                // Floats first: a series may have had some before.
+                queue.flush();
+                queue.dispatch(Work::Histograms(part));
+            }
+        }
+    }
+
+    fn tombstones(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let mut items = Vec::new();
+        let result = format::read_tombstones(record, &mut items);
+        let mut tombstones = self.head.tombstones.write();
+        for item in items {
+            let interval = Interval::new(item.min_time, item.max_time);
+            tombstones.entry(self.number(item.series)).or_default().add(interval);
+        }
+        result
+    }
+
+    fn exemplars(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let mut items = Vec::new();
+        let result = format::read_exemplars(record, &mut items);
+        let mut ring = self.head.exemplars.write();
+        for item in items {
+            let labels = Labels::from_pairs(item.labels);
+            ring.add(self.number(item.series), item.time, &Exemplar { labels, value: item.value, timestamp: None });
+        }
+        result
+    }
+}
+
+/// The way to one worker.
+struct Queue {
+    send: SyncSender<Work>,
+    spare: Receiver<Vec<FloatItem>>,
+    floats: Vec<FloatItem>,
+}
+
+impl Queue {
+    #[inline]
+    fn push(&mut self, item: FloatItem) {
+        self.floats.push(item);
+        if self.floats.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.floats.is_empty() {
+            let next = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
+            let full = std::mem::replace(&mut self.floats, next);
+            self.dispatch(Work::Floats(full));
+        }
+    }
+
+    fn dispatch(&mut self, work: Work) {
+        // A worker only ends after its queue does.
+        let _ = self.send.send(work);
+    }
+}
+
+/// Applies batches until the queue ends.
+fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<Vec<FloatItem>>) {
+    let mut applied = Applied { min: i64::MAX, max: i64::MIN, replaying: true, ..Applied::default() };
+    let block_range = head.options.read().block_range;
+    let valid_from = head.valid_from.load(Ordering::Acquire);
+    while let Ok(work) = queue.recv() {
+        match work {
+            Work::Floats(mut floats) => {
+                if !late {
+                    floats.retain(|item| item.time >= valid_from);
+                }
+                head.apply_floats(0, None, block_range, &floats, &mut applied);
+                floats.clear();
+                let _ = give_back.try_send(floats);
+            }
+            Work::Histograms(items) => {
+                for item in items.iter().filter(|item| late || item.time >= valid_from) {
+                    head.apply_histogram(0, None, block_range, item, &mut applied);
+                }
+            }
+            Work::LateChunk(series, chunk) => {
+                head.pages.with_mut(series, |state| {
+                    state.rest_mut().late.get_or_insert_default().replace_open(chunk);
+                });
+            }
+        }
+    }
+    if applied.min <= applied.max {
+        head.widen_bounds(applied.min, applied.max);
+    }
+}

@@ -1,0 +1,391 @@
+//! Who is asked for: matchers become series, series become columns.
+//!
+//! Matchers are answered by the index, the cheapest first: what names its values (an equality, a regex that is a set of
+//! literals) is looked up; what remains is tried either on the values of the label or on the series that are left,
+//! whichever are fewer.
+
+use std::collections::BTreeSet;
+
+use ferula_model::{Columns, Labels, MatchOp, Matcher, SelectError, SelectHints, SeriesExemplars, TimeRange};
+
+use super::chunks::StoredError;
+use super::index::{Index, Name};
+use super::readers::ReaderGuard;
+use super::series::{MappedChunk, Series};
+use super::{Head, late::Late};
+use crate::chunk::{self, ChunkEncoding};
+use crate::columns::{self, Mark, retain_from};
+use crate::postings::{List, intersect, intersects, subtract, union};
+
+/// Selected series of the head.
+#[derive(Debug)]
+pub(crate) struct HeadSet<'a> {
+    head: &'a Head,
+    view: u64,
+    series: Vec<u32>,
+}
+
+impl Head {
+    /// The series that satisfy all matchers and have samples in `range` that the reader sees.
+    pub(crate) fn select(
+        &self,
+        reader: &ReaderGuard<'_>,
+        range: TimeRange,
+        hints: &SelectHints,
+        matchers: &[Matcher],
+    ) -> HeadSet<'_> {
+        let range = hints.range.unwrap_or(range);
+        let index = self.index.read();
+        let mut series = self.matching(&index, matchers);
+        series.retain(|&number| self.has_samples(number, reader.view, range));
+        if hints.sorted {
+            self.sort(&index, &mut series);
+        }
+        if hints.limit > 0 {
+            series.truncate(hints.limit);
+        }
+        HeadSet { head: self, view: reader.view, series }
+    }
+
+    fn has_samples(&self, number: u32, view: u64, range: TimeRange) -> bool {
+        let (min, max) = (range.min.as_millis(), range.max.as_millis());
+        let check = |series: &Series| {
+            let until = series.visible_until(view).min(max);
+            let in_order = series.oldest().zip(series.newest());
+            in_order.is_some_and(|(oldest, newest)| oldest <= until && newest >= min)
+                || late_of(series).and_then(Late::bounds).is_some_and(|(oldest, newest)| oldest <= max && newest >= min)
+        };
+        self.pages.with(number, check).unwrap_or(false)
+    }
+
+    fn sort(&self, index: &Index, series: &mut [u32]) {
+        let labels = |number| self.pages.with(number, |series| series.labels.clone()).unwrap_or_default();
+        let mut keyed: Vec<_> = series.iter().map(|&number| (labels(number), number)).collect();
+        keyed.sort_unstable_by(|a, b| index.compare(&a.0, &b.0));
+        for (slot, (_, number)) in series.iter_mut().zip(keyed) {
+            *slot = number;
+        }
+    }
+
+    /// Every living series, by rising number.
+    pub(super) fn all_series(&self) -> Vec<u32> {
+        let mut all = Vec::new();
+        for (first, page) in self.pages.iter() {
+            let page = page.read();
+            let living = page.iter().enumerate().filter(|(_, series)| !series.is_dead());
+            all.extend(living.map(|(at, _)| first + at as u32));
+        }
+        all
+    }
+
+    /// The series that satisfy all matchers, by rising number.
+    pub(super) fn matching(&self, index: &Index, matchers: &[Matcher]) -> Vec<u32> {
+        let mut lists: Vec<Vec<&[u32]>> = Vec::new();
+        let (mut costly, mut removing) = (Vec::new(), Vec::new());
+        for matcher in matchers {
+            if matcher.op == MatchOp::Regex && matcher.is_any() {
+                continue;
+            }
+            if matcher.op == MatchOp::NotRegex && matcher.is_any() {
+                return Vec::new();
+            }
+            if matcher.matches_empty() {
+                removing.push(matcher);
+            } else if let Some(literals) = matcher.literals().filter(|_| !matcher.op.is_negative()) {
+                lists.push(literals.iter().map(|value| index.posting(&matcher.name, value)).collect());
+            } else {
+                costly.push(matcher);
+            }
+        }
+        let mut found = None;
+        if !lists.is_empty() {
+            let unions: Vec<Option<Vec<u32>>> = lists
+                .iter()
+                .map(|lists| match lists.as_slice() {
+                    [_] => None,
+                    several => Some(union(&several.iter().map(|list| List::Native(list)).collect::<Vec<_>>())),
+                })
+                .collect();
+            let mut parts: Vec<List<'_>> = unions
+                .iter()
+                .zip(&lists)
+                .map(|(union, lists)| {
+                    List::Native(union.as_deref().or_else(|| lists.first().copied()).unwrap_or_default())
+                })
+                .collect();
+            found = Some(intersect(&mut parts));
+        }
+        // The label with the fewest values first.
+        costly.sort_by_key(|matcher| index.name(&matcher.name).map_or(0, |name| name.values.len()));
+        for matcher in costly {
+            let Some(name) = index.name(&matcher.name) else { return Vec::new() };
+            found = Some(match found {
+                Some(series) if series.len() < name.values.len() => self.filter(index, series, matcher),
+                Some(series) => {
+                    let matched = union(&matched_lists(index, name, matcher, true));
+                    intersect(&mut [List::Native(&series), List::Native(&matched)])
+                }
+                None => union(&matched_lists(index, name, matcher, true)),
+            });
+        }
+        let mut found = found.unwrap_or_else(|| self.all_series());
+        for matcher in removing {
+            let Some(name) = index.name(&matcher.name) else { continue };
+            if found.len() < name.values.len() {
+                found = self.filter(index, found, matcher);
+                continue;
+            }
+            let lists = match matcher.literals().filter(|_| matcher.op.is_negative()) {
+                Some(literals) => {
+                    literals.iter().map(|value| List::Native(index.posting(&matcher.name, value))).collect()
+                }
+                None => matched_lists(index, name, matcher, false),
+            };
+            found = match lists.as_slice() {
+                [] => found,
+                [one] => subtract(found, *one),
+                several => subtract(found, List::Native(&union(several))),
+            };
+        }
+        found
+    }
+
+    /// Tries a matcher on the label of each series.
+    fn filter(&self, index: &Index, mut series: Vec<u32>, matcher: &Matcher) -> Vec<u32> {
+        let name = index.symbols.number(&matcher.name).unwrap_or(u32::MAX);
+        series.retain(|&number| {
+            let value = self.pages.with(number, |series| index.value_of(&series.labels, name));
+            value.is_some_and(|value| matcher.matches(value.map_or("", |value| index.symbols.text(value))))
+        });
+        series
+    }
+
+    /// Names of labels on series that satisfy all matchers.
+    pub(crate) fn label_names(&self, matchers: &[Matcher], names: &mut BTreeSet<String>) {
+        let index = self.index.read();
+        if matchers.is_empty() {
+            names.extend(index.names().map(|(name, _)| name.to_owned()));
+            return;
+        }
+        let mut found = BTreeSet::new();
+        for series in self.matching(&index, matchers) {
+            self.pages.with(series, |series| found.extend(index.pairs(&series.labels).map(|(name, _)| name)));
+        }
+        names.extend(found.into_iter().map(|name| index.symbols.text(name).to_owned()));
+    }
+
+    /// Values of a label on series that satisfy all matchers.
+    pub(crate) fn label_values(&self, name: &str, matchers: &[Matcher], limit: usize, values: &mut BTreeSet<String>) {
+        let index = self.index.read();
+        let Some(entry) = index.name(name) else { return };
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let sorted = index.sorted_values(entry);
+        // Matchers on the label itself need no series.
+        let (own, others): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|matcher| matcher.name == name);
+        let candidates = sorted.iter().filter(|&&value| {
+            let text = index.symbols.text(value);
+            own.iter().all(|matcher| matcher.matches(text))
+        });
+        let text = |value: &u32| index.symbols.text(*value).to_owned();
+        if others.is_empty() {
+            values.extend(candidates.take(limit).map(text));
+            return;
+        }
+        let series = self.matching(&index, matchers);
+        if series.len() < entry.values.len() {
+            let Some(name) = index.symbols.number(name) else { return };
+            let mut found = BTreeSet::new();
+            for number in series {
+                found.extend(self.pages.with(number, |series| index.value_of(&series.labels, name)).flatten());
+            }
+            values.extend(candidates.filter(|value| found.contains(*value)).take(limit).map(text));
+            return;
+        }
+        let has_series = |value: &&u32| {
+            let list = entry.values.get(*value).map_or([].as_slice(), |list| list);
+            intersects(List::Native(list), List::Native(&series))
+        };
+        values.extend(candidates.filter(has_series).take(limit).map(text));
+    }
+
+    /// Exemplars in `range` of series that satisfy one of the sets of matchers.
+    pub(crate) fn exemplars(&self, range: TimeRange, matcher_sets: &[Vec<Matcher>]) -> Vec<SeriesExemplars> {
+        let index = self.index.read();
+        let lists: Vec<Vec<u32>> = matcher_sets.iter().map(|matchers| self.matching(&index, matchers)).collect();
+        let wanted = union(&lists.iter().map(|list| List::Native(list)).collect::<Vec<_>>());
+        let mut found: std::collections::BTreeMap<u32, Vec<_>> = std::collections::BTreeMap::new();
+        let ring = self.exemplars.read();
+        for (series, time, exemplar) in ring.between(range.min.as_millis(), range.max.as_millis()) {
+            if wanted.binary_search(&series).is_ok() {
+                found.entry(series).or_default().push((time, exemplar.clone()));
+            }
+        }
+        let mut sets = Vec::new();
+        for (series, mut exemplars) in found {
+            exemplars.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.value.total_cmp(&b.1.value)));
+            let Some(labels) = self.pages.with(series, |series| index.labels(&series.labels)) else { continue };
+            sets.push(SeriesExemplars { labels, exemplars: exemplars.into_iter().map(|(_, e)| e).collect() });
+        }
+        sets.sort_by(|a, b| a.labels.cmp(&b.labels));
+        sets
+    }
+}
+
+/// The posting lists of the values that a matcher matches, or of those it does not.
+fn matched_lists<'a>(index: &'a Index, name: &'a Name, matcher: &Matcher, wanted: bool) -> Vec<List<'a>> {
+    let list = |(_, list): (&u32, &'a super::index::Posting)| List::Native(list);
+    if wanted && matcher.op == MatchOp::Regex && matcher.is_non_empty() {
+        return name.values.iter().map(list).collect();
+    }
+    if let Some(prefix) = matcher.prefix().filter(|_| wanted && !matcher.op.is_negative()) {
+        // The values in order: only those with the prefix are tried.
+        let sorted = index.sorted_values(name);
+        let from = sorted.partition_point(|&value| index.symbols.text(value) < prefix);
+        let texts = sorted.iter().skip(from).map(|value| (value, index.symbols.text(*value)));
+        let candidates = texts.take_while(|(_, text)| text.starts_with(prefix));
+        let matching = candidates.filter(|(_, text)| matcher.matches(text));
+        return matching.filter_map(|(value, _)| name.values.get(value)).map(|list| List::Native(list)).collect();
+    }
+    let matching = name.values.iter().filter(|(value, _)| matcher.matches(index.symbols.text(**value)) == wanted);
+    matching.map(list).collect()
+}
+
+fn late_of(series: &Series) -> Option<&Late> {
+    series.rest.as_ref()?.late.as_ref()
+}
+
+/// What must be read of a series: gathered under its page's lock, decoded without it.
+#[derive(Default)]
+struct Gathered {
+    mapped: Vec<MappedChunk>,
+    late_mapped: Vec<MappedChunk>,
+    open: Option<(ChunkEncoding, Vec<u8>)>,
+    late_open: Columns,
+    until: i64,
+}
+
+impl HeadSet<'_> {
+    /// How many series.
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The labels of series `index`.
+    pub(crate) fn labels(&self, index: usize) -> Labels {
+        let Some(&number) = self.series.get(index) else { return Labels::empty() };
+        let index = self.head.index.read();
+        self.head.pages.with(number, |series| index.labels(&series.labels)).unwrap_or_default()
+    }
+
+    /// Appends the samples of series `index` in `range` to `columns`. `scratch` is used for late samples.
+    pub(crate) fn read(&self, index: usize, range: TimeRange, columns: &mut Columns) -> Result<(), SelectError> {
+        let Some(&number) = self.series.get(index) else { return Ok(()) };
+        self.head.read_series(number, self.view, range, columns)
+    }
+}
+
+impl Head {
+    /// Appends the samples of a series in `range` that a reader with this view may see to `columns`.
+    pub(super) fn read_series(
+        &self,
+        number: u32,
+        view: u64,
+        range: TimeRange,
+        columns: &mut Columns,
+    ) -> Result<(), SelectError> {
+        let (min, max) = (range.min.as_millis(), range.max.as_millis());
+        let gathered = self.pages.with(number, |series| gather(series, view, min, max)).unwrap_or_default();
+        let visible = TimeRange::new(range.min, ferula_model::Timestamp(max.min(gathered.until)));
+        for chunk in &gathered.mapped {
+            self.decode(number, chunk, visible, columns)?;
+        }
+        if let Some((encoding, bytes)) = &gathered.open {
+            let corrupt = |problem: chunk::ChunkError| corrupt(format!("open chunk of series {number}"), &problem);
+            chunk::decode(*encoding, bytes, visible, columns).map_err(corrupt)?;
+        }
+        if !gathered.late_mapped.is_empty() || !gathered.late_open.is_empty() {
+            let mut late = gathered.late_open;
+            let mut part = Columns::default();
+            for chunk in &gathered.late_mapped {
+                part.clear();
+                self.decode(number, chunk, range, &mut part)?;
+                merge(&part, &mut late);
+            }
+            // In order wins over late: it is the base into which late samples are put.
+            merge_into(columns, &late);
+        }
+        self.erase(number, columns);
+        Ok(())
+    }
+
+    fn decode(
+        &self,
+        number: u32,
+        chunk: &MappedChunk,
+        range: TimeRange,
+        columns: &mut Columns,
+    ) -> Result<(), SelectError> {
+        let place = || format!("head chunk {:06} offset {} of series {number}", chunk.place >> 32, chunk.place as u32);
+        let decoded = self.chunks.read(chunk.place, |encoding, bytes| chunk::decode(encoding, bytes, range, columns));
+        match decoded {
+            Ok(result) => result.map_err(|problem| corrupt(place(), &problem)),
+            Err(StoredError::Fs(error)) => Err(SelectError::Io { context: error.to_string(), source: error.source }),
+            Err(error) => Err(corrupt(place(), &error)),
+        }
+    }
+
+    /// Takes deleted samples out.
+    fn erase(&self, number: u32, columns: &mut Columns) {
+        let tombstones = self.tombstones.read();
+        if tombstones.is_empty() {
+            return;
+        }
+        if let Some(deleted) = tombstones.get(&number) {
+            retain_from(columns, Mark::default(), false, |time| !deleted.contains(time));
+        }
+    }
+}
+
+fn corrupt(place: String, problem: &dyn std::fmt::Display) -> SelectError {
+    SelectError::Corrupt { place, problem: problem.to_string() }
+}
+
+fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered {
+    let until = series.visible_until(view);
+    let mut gathered = Gathered { until, ..Gathered::default() };
+    let overlaps = |chunk: &&MappedChunk| chunk.min_time <= max && chunk.max_time >= min;
+    if let Some(rest) = series.rest.as_deref() {
+        let visible = rest.mapped.iter().filter(|chunk| chunk.min_time <= until);
+        gathered.mapped = visible.filter(overlaps).copied().collect();
+        if let Some(late) = &rest.late {
+            gathered.late_mapped = late.mapped.iter().filter(overlaps).copied().collect();
+            late.copy_open(min, max, &mut gathered.late_open);
+        }
+    }
+    if series.has_open_chunk() && series.chunk_start <= max.min(until) && series.newest() >= Some(min) {
+        gathered.open = match series.rest.as_deref().and_then(|rest| rest.histograms.as_ref()) {
+            Some(chunk) => Some((chunk.encoding(), chunk.bytes().to_vec())),
+            None => Some((ChunkEncoding::Xor, series.chunk.clone())),
+        };
+    }
+    gathered
+}
+
+/// Merges `part` into `all`, both by rising time. Of one moment, what is in `all` stays.
+pub(crate) fn merge(part: &Columns, all: &mut Columns) {
+    if part.is_empty() {
+        return;
+    }
+    if all.is_empty() {
+        all.clone_from(part);
+        return;
+    }
+    merge_into(all, part);
+}
+
+/// Puts the samples of `extra` between those of `base`. Of one moment, what is in `base` stays, whatever its kind.
+pub(crate) fn merge_into(base: &mut Columns, extra: &Columns) {
+    let mut merged = Columns::default();
+    columns::merge(base, extra, &mut merged);
+    *base = merged;
+}

@@ -1,0 +1,383 @@
+//! What one series holds, and where it lies.
+//!
+//! A series is a slot in a page of 256, found by two array accesses from its dense number. Each page has one lock: the
+//! series of a scrape or a request were created together, so a commit takes a lock per page and not per sample.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ferula_model::{Histogram, Metadata};
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::index::PackedLabels;
+use super::late::Late;
+use crate::chunk::histogram::HistogramAppender;
+use crate::chunk::xor::XorAppender;
+use crate::chunk::{ChunkEncoding, sample_count};
+
+/// Series in a page.
+pub(super) const PAGE_SERIES: usize = 256;
+const PAGES_PER_BOOK: usize = 4096;
+const BOOKS: usize = (u32::MAX as usize + 1) / PAGE_SERIES / PAGES_PER_BOOK;
+
+/// All series by their number.
+pub(super) struct Pages {
+    books: Box<[OnceLock<Box<[OnceLock<Page>]>>]>,
+}
+
+/// 256 series behind a lock; empty before the first of them is created and after the last one is gone.
+pub(super) type Page = RwLock<Vec<Series>>;
+
+impl std::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pages")
+    }
+}
+
+impl Pages {
+    pub(super) fn new() -> Self {
+        Self { books: std::iter::repeat_with(OnceLock::new).take(BOOKS).collect() }
+    }
+
+    /// The page of a series, if one of its series was ever created.
+    #[inline]
+    pub(super) fn page(&self, series: u32) -> Option<&Page> {
+        let page = series as usize / PAGE_SERIES;
+        self.books.get(page / PAGES_PER_BOOK)?.get()?.get(page % PAGES_PER_BOOK)?.get()
+    }
+
+    /// The page of a series, created if need be.
+    pub(super) fn page_or_new(&self, series: u32) -> &Page {
+        let page = series as usize / PAGE_SERIES;
+        let book = self.books[page / PAGES_PER_BOOK]
+            .get_or_init(|| std::iter::repeat_with(OnceLock::new).take(PAGES_PER_BOOK).collect());
+        book[page % PAGES_PER_BOOK].get_or_init(Page::default)
+    }
+
+    /// Puts a new series in its slot.
+    pub(super) fn put(&self, number: u32, series: Series) {
+        let mut page = self.page_or_new(number).write();
+        if page.is_empty() {
+            page.reserve_exact(PAGE_SERIES);
+            page.resize_with(PAGE_SERIES, Series::default);
+        }
+        page[number as usize % PAGE_SERIES] = series;
+    }
+
+    /// Reads a living series.
+    #[inline]
+    pub(super) fn with<T>(&self, number: u32, read: impl FnOnce(&Series) -> T) -> Option<T> {
+        let page = self.page(number)?.read();
+        let series = page.get(number as usize % PAGE_SERIES)?;
+        if series.is_dead() { None } else { Some(read(series)) }
+    }
+
+    /// Changes a living series.
+    #[inline]
+    pub(super) fn with_mut<T>(&self, number: u32, change: impl FnOnce(&mut Series) -> T) -> Option<T> {
+        let mut page = self.page(number)?.write();
+        let series = page.get_mut(number as usize % PAGE_SERIES)?;
+        if series.is_dead() { None } else { Some(change(series)) }
+    }
+
+    /// Every page with the number of its first series, by rising number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Page)> {
+        self.books.iter().enumerate().filter_map(|(at, book)| Some((at, book.get()?))).flat_map(|(at, book)| {
+            book.iter().enumerate().filter_map(move |(page, lock)| {
+                Some((((at * PAGES_PER_BOOK + page) * PAGE_SERIES) as u32, lock.get()?))
+            })
+        })
+    }
+}
+
+/// What kind of sample a series took last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It has none.
+    #[default]
+    Empty,
+    Float,
+    Histogram,
+}
+
+/// One series.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    /// Empty in a slot without a series.
+    pub(super) labels: PackedLabels,
+    /// The open chunk of floats; empty between chunks and while a histogram chunk is open.
+    pub(super) chunk: Vec<u8>,
+    /// How to go on with `chunk`; its time is the newest time of the series, its value the newest float.
+    pub(super) floats: XorAppender,
+    /// Time of the first sample of the open chunk.
+    pub(super) chunk_start: i64,
+    /// The open chunk ends before this time.
+    pub(super) chunk_end: i64,
+    /// The newest commit that added samples in order, and the newest time before it.
+    pub(super) commit: u64,
+    pub(super) before_commit: i64,
+    /// What most series do not have, or not most of the time.
+    pub(super) rest: Option<Box<Rest>>,
+    pub(super) kind: Kind,
+    /// Asked for since the last garbage collection: somebody may be about to append.
+    pub(super) touched: AtomicBool,
+}
+
+/// The less usual parts of a series.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// Full chunks in the head chunk files, by rising time.
+    pub(super) mapped: Vec<MappedChunk>,
+    /// The open histogram chunk.
+    pub(super) histograms: Option<HistogramAppender>,
+    /// The newest histogram.
+    pub(super) last_histogram: Option<Histogram>,
+    /// Samples that came late.
+    pub(super) late: Option<Late>,
+    /// For readers that are older than `Series::before_commit`: further commits and the newest time before each.
+    pub(super) commits: SmallVec<[(u64, i64); 2]>,
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// A full chunk in the head chunk files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MappedChunk {
+    /// File number and offset.
+    pub(super) place: u64,
+    pub(super) min_time: i64,
+    pub(super) max_time: i64,
+}
+
+/// Samples after which an open float chunk is cut, unless its end comes first (upstream's default).
+pub(super) const SAMPLES_PER_CHUNK: usize = 120;
+/// An XOR chunk with more bytes may not have room for another sample in a kilobyte.
+const CHUNK_BYTES_MAX: usize = 1005;
+/// The size that histogram chunks aim for, and how many samples they have at least.
+const HISTOGRAM_BYTES: usize = 1024;
+const HISTOGRAMS_MIN: usize = 10;
+
+/// A chunk that is complete.
+pub(super) struct FullChunk<'a> {
+    pub(super) encoding: ChunkEncoding,
+    pub(super) min_time: i64,
+    pub(super) max_time: i64,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Series {
+    pub(super) fn new(labels: PackedLabels) -> Self {
+        Self { labels, touched: AtomicBool::new(true), ..Self::default() }
+    }
+
+    #[inline]
+    pub(super) fn is_dead(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Remembers that somebody asked for the series.
+    #[inline]
+    pub(super) fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The time of the newest sample that came in order.
+    #[inline]
+    pub(super) fn newest(&self) -> Option<i64> {
+        (self.kind != Kind::Empty).then(|| self.floats.time())
+    }
+
+    /// The time of the oldest sample that came in order.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        let mapped = self.rest.as_ref().and_then(|rest| rest.mapped.first()).map(|chunk| chunk.min_time);
+        mapped.or_else(|| self.has_open_chunk().then_some(self.chunk_start))
+    }
+
+    pub(super) fn has_open_chunk(&self) -> bool {
+        !self.chunk.is_empty() || self.rest.as_ref().is_some_and(|rest| rest.histograms.is_some())
+    }
+
+    /// Whether nothing of the series is left.
+    pub(super) fn is_empty(&self) -> bool {
+        let rest_is_empty = |rest: &Rest| rest.mapped.is_empty() && rest.late.as_ref().is_none_or(Late::is_empty);
+        !self.has_open_chunk() && self.rest.as_deref().is_none_or(rest_is_empty)
+    }
+
+    pub(super) fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// Appends a float that is newer than everything in the series. A chunk that becomes full goes to `full`, which says
+    /// where it went.
+    #[inline]
+    pub(super) fn push_float(
+        &mut self,
+        time: i64,
+        value: f64,
+        block_range: i64,
+        full: &mut dyn FnMut(FullChunk<'_>) -> u64,
+    ) {
+        let samples = sample_count(&self.chunk).unwrap_or(0);
+        if samples == SAMPLES_PER_CHUNK / 4 {
+            self.chunk_end = predicted_end(self.chunk_start, self.floats.time(), self.chunk_end, 4.0);
+        }
+        let is_full = samples > 0
+            && (time >= self.chunk_end || samples >= 2 * SAMPLES_PER_CHUNK || self.chunk.len() > CHUNK_BYTES_MAX);
+        if is_full || (samples == 0 && self.has_open_chunk()) {
+            self.close_chunk(full);
+        }
+        if self.chunk.is_empty() {
+            self.chunk_start = time;
+            self.chunk_end = range_end(time, block_range);
+        }
+        // A sample takes at most 19 bytes. Growth by a quarter wastes less than doubling in a million small buffers.
+        if self.chunk.capacity() - self.chunk.len() < 20 {
+            self.chunk.reserve_exact((self.chunk.len() / 4).max(20));
+        }
+        self.floats.append(&mut self.chunk, time, value);
+        self.kind = Kind::Float;
+    }
+
+    /// Appends a histogram that is newer than everything in the series.
+    pub(super) fn push_histogram(
+        &mut self,
+        time: i64,
+        histogram: &Histogram,
+        block_range: i64,
+        full: &mut dyn FnMut(FullChunk<'_>) -> u64,
+    ) {
+        if !self.chunk.is_empty() {
+            self.close_chunk(full);
+        }
+        let end = self.chunk_end;
+        let open = self.rest_mut().histograms.as_mut();
+        let appended = open.is_some_and(|chunk| {
+            let samples = sample_count(chunk.bytes()).unwrap_or(0);
+            let is_full = chunk.bytes().len() >= HISTOGRAM_BYTES && samples >= HISTOGRAMS_MIN;
+            time < end && !is_full && chunk.append(time, histogram).is_ok()
+        });
+        if !appended {
+            let previous = self.rest_mut().histograms.clone();
+            self.close_chunk(full);
+            self.chunk_start = time;
+            self.chunk_end = range_end(time, block_range);
+            let chunk =
+                HistogramAppender::begin(crate::chunk::header_after(previous.as_ref(), histogram), time, histogram);
+            self.rest_mut().histograms = Some(chunk);
+        }
+        self.rest_mut().last_histogram = Some(histogram.clone());
+        self.floats.note_time(time);
+        self.kind = Kind::Histogram;
+    }
+
+    /// Hands the open chunk, if there is one, to `full`, and begins none.
+    pub(super) fn close_chunk(&mut self, full: &mut dyn FnMut(FullChunk<'_>) -> u64) {
+        let (min_time, max_time) = (self.chunk_start, self.floats.time());
+        let place = if !self.chunk.is_empty() {
+            let place = full(FullChunk { encoding: ChunkEncoding::Xor, min_time, max_time, bytes: &self.chunk });
+            self.chunk.clear();
+            place
+        } else if let Some(chunk) = self.rest.as_mut().and_then(|rest| rest.histograms.take()) {
+            full(FullChunk { encoding: chunk.encoding(), min_time, max_time, bytes: chunk.bytes() })
+        } else {
+            return;
+        };
+        self.rest_mut().mapped.push(MappedChunk { place, min_time, max_time });
+    }
+
+    /// Notes that a commit is about to add samples. Readers older than it see the series as it is now; `oldest_reader`
+    /// is the commit that the oldest reader sees, if there is a reader.
+    #[inline]
+    pub(super) fn begin_commit(&mut self, commit: u64, oldest_reader: Option<u64>) {
+        if self.commit == commit {
+            return;
+        }
+        if oldest_reader.is_some_and(|reader| reader < self.commit) || self.has_old_commits() {
+            let (last, before) = (self.commit, self.before_commit);
+            let rest = self.rest_mut();
+            rest.commits.retain(|(commit, _)| oldest_reader.is_some_and(|reader| reader < *commit));
+            if oldest_reader.is_some_and(|reader| reader < last) {
+                rest.commits.push((last, before));
+            }
+        }
+        self.commit = commit;
+        self.before_commit = self.newest().unwrap_or(i64::MIN);
+    }
+
+    fn has_old_commits(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| !rest.commits.is_empty())
+    }
+
+    /// The newest time that a reader may see who sees the commits up to `commit`.
+    pub(super) fn visible_until(&self, commit: u64) -> i64 {
+        if self.commit <= commit {
+            return i64::MAX;
+        }
+        let older = self.rest.iter().flat_map(|rest| &rest.commits).filter(|(number, _)| *number > commit);
+        older.min().map_or(self.before_commit, |(_, before)| *before)
+    }
+
+    /// Bytes of the parts that lie elsewhere.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let rest = |rest: &Rest| {
+            size_of::<Rest>()
+                + rest.mapped.capacity() * size_of::<MappedChunk>()
+                + rest.histograms.as_ref().map_or(0, HistogramAppender::heap_bytes)
+                + rest.late.as_ref().map_or(0, Late::heap_bytes)
+        };
+        self.labels.len() * 4 + self.chunk.capacity() + self.rest.as_deref().map_or(0, rest)
+    }
+}
+
+/// The end of the block range that holds `time`.
+pub(super) fn range_end(time: i64, block_range: i64) -> i64 {
+    time.saturating_sub(time.rem_euclid(block_range)).saturating_add(block_range)
+}
+
+/// Where a chunk should end so that the rest of its range divides into equal chunks: upstream's rule, asked when a chunk
+/// is a quarter full.
+fn predicted_end(start: i64, now: i64, end: i64, ratio: f64) -> i64 {
+    let parts = (end - start) as f64 / ((now - start + 1) as f64 * ratio);
+    if parts <= 1.0 { end } else { start + (end - start) / (parts as i64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_divide_a_range_evenly_and_never_cross_it() {
+        let mut series = Series::new(Box::from([0]));
+        let mut cut = Vec::new();
+        for i in 0..2000 {
+            series.push_float(i * 15_000, i as f64, 7_200_000, &mut |chunk| {
+                cut.push((chunk.min_time, chunk.max_time, sample_count(chunk.bytes).unwrap_or(0)));
+                cut.len() as u64
+            });
+        }
+        assert!(cut.iter().all(|(min, max, _)| min / 7_200_000 == max / 7_200_000));
+        assert!(cut.iter().all(|(.., samples)| (96..=120).contains(samples)), "{cut:?}");
+        assert_eq!(series.oldest(), Some(0));
+        assert_eq!(series.newest(), Some(1999 * 15_000));
+    }
+
+    #[test]
+    fn a_reader_sees_whole_commits_only() {
+        let mut series = Series::new(Box::from([0]));
+        let push = |series: &mut Series, commit, time, oldest| {
+            series.begin_commit(commit, oldest);
+            series.push_float(time, 0.0, 7_200_000, &mut |_| 0);
+        };
+        push(&mut series, 1, 10, None);
+        push(&mut series, 2, 20, Some(1));
+        push(&mut series, 2, 21, Some(1));
+        push(&mut series, 5, 30, Some(1));
+        let seen: Vec<_> = (0..6).map(|commit| series.visible_until(commit)).collect();
+        assert_eq!(seen, [10, 10, 21, 21, 21, i64::MAX]);
+        push(&mut series, 6, 40, Some(5));
+        assert_eq!(series.visible_until(5), 30);
+        assert!(!series.has_old_commits());
+    }
+}

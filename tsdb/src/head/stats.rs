@@ -1,0 +1,275 @@
+//! What the head counts about itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ferula_model::AppendError;
+
+use super::Head;
+use super::append::Applied;
+
+/// Counters of the head since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(super) series: AtomicU64,
+    pub(super) series_created: AtomicU64,
+    pub(super) series_removed: AtomicU64,
+    pub(super) series_refused: AtomicU64,
+    pub(super) floats: AtomicU64,
+    pub(super) histograms: AtomicU64,
+    pub(super) late: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) out_of_order: AtomicU64,
+    pub(super) out_of_bounds: AtomicU64,
+    pub(super) too_old: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) exemplars: AtomicU64,
+    pub(super) exemplars_out_of_order: AtomicU64,
+    pub(super) chunks_created: AtomicU64,
+    pub(super) chunks_removed: AtomicU64,
+    pub(super) wal_failures: AtomicU64,
+    pub(super) truncations: AtomicU64,
+    pub(super) collections: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) checkpoints_failed: AtomicU64,
+    memory: AtomicU64,
+    memory_full: AtomicBool,
+}
+
+impl Counters {
+    pub(super) fn refused(&self, error: &AppendError) {
+        let counter = match error {
+            AppendError::OutOfOrder => &self.out_of_order,
+            AppendError::OutOfBounds => &self.out_of_bounds,
+            AppendError::TooOld => &self.too_old,
+            _ => &self.duplicates,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn applied(&self, applied: &Applied) {
+        let pairs = [
+            (&self.floats, applied.floats),
+            (&self.histograms, applied.histograms),
+            (&self.late, applied.late),
+            (&self.lost, applied.dropped as u64),
+        ];
+        for (counter, count) in pairs {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn note_memory(&self, bytes: u64, limit: u64) {
+        self.memory.store(bytes, Ordering::Relaxed);
+        self.memory_full.store(bytes >= limit, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_memory_full(&self) -> bool {
+        self.memory_full.load(Ordering::Relaxed)
+    }
+}
+
+/// What the head counted since it was opened, and how it stands.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HeadStats {
+    /// Series in memory.
+    pub series: u64,
+    /// Series that were created.
+    pub series_created: u64,
+    /// Series that were removed.
+    pub series_removed: u64,
+    /// Series that were refused because a limit was reached.
+    pub series_refused: u64,
+    /// Float samples that were appended in order.
+    pub floats_appended: u64,
+    /// Histogram samples that were appended in order.
+    pub histograms_appended: u64,
+    /// Samples that were appended late.
+    pub late_appended: u64,
+    /// Samples that lost a race against another batch.
+    pub samples_lost: u64,
+    /// Samples refused as out of order.
+    pub out_of_order: u64,
+    /// Samples refused as out of bounds.
+    pub out_of_bounds: u64,
+    /// Samples refused as older than the late window.
+    pub too_old: u64,
+    /// Samples refused because another value is stored for their time.
+    pub duplicates: u64,
+    /// Exemplars appended.
+    pub exemplars_appended: u64,
+    /// Exemplars refused as out of order.
+    pub exemplars_out_of_order: u64,
+    /// Exemplars in the ring.
+    pub exemplars: u64,
+    /// Exemplars that the ring can hold.
+    pub exemplars_limit: u64,
+    /// Series with exemplars in the ring.
+    pub exemplar_series: u64,
+    /// Time of the oldest exemplar, in milliseconds.
+    pub exemplar_oldest: Option<i64>,
+    /// Chunks, open ones included.
+    pub chunks: u64,
+    /// Full chunks that were stored.
+    pub chunks_created: u64,
+    /// Full chunks that were removed.
+    pub chunks_removed: u64,
+    /// Oldest time of the samples in order, in milliseconds.
+    pub min_time: Option<i64>,
+    /// Newest time of the samples in order, in milliseconds.
+    pub max_time: Option<i64>,
+    /// Bytes of the logs and the head chunk files.
+    pub disk_bytes: u64,
+    /// Bytes of the main log alone.
+    pub wal_bytes: u64,
+    /// The current segment of the log.
+    pub wal_segment: u64,
+    /// Bytes written to the log since it was opened.
+    pub wal_written: u64,
+    /// Batches that could not be logged.
+    pub wal_failures: u64,
+    /// Times that old data left the head.
+    pub truncations: u64,
+    /// Garbage collections of series.
+    pub collections: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Checkpoints that could not be written.
+    pub checkpoints_failed: u64,
+    /// Chunks that could not be written to the head chunk files at once.
+    pub chunk_write_failures: u64,
+    /// Symbols in the symbol table.
+    pub symbols: u64,
+    /// Label pairs.
+    pub label_pairs: u64,
+}
+
+/// Which labels and metrics have the most series: the tables of `status/tsdb`, each sorted by falling count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cardinality {
+    /// Series.
+    pub series: u64,
+    /// Label pairs.
+    pub label_pairs: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Oldest time, in milliseconds.
+    pub min_time: Option<i64>,
+    /// Newest time, in milliseconds.
+    pub max_time: Option<i64>,
+    /// Series by metric name.
+    pub series_by_metric: Vec<(String, u64)>,
+    /// Values by label name.
+    pub values_by_label: Vec<(String, u64)>,
+    /// Bytes of names and values by label name.
+    pub bytes_by_label: Vec<(String, u64)>,
+    /// Series by label pair, as `name=value`.
+    pub series_by_pair: Vec<(String, u64)>,
+}
+
+impl Head {
+    /// How the head stands.
+    pub(crate) fn stats(&self) -> HeadStats {
+        let c = &self.counters;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let bounds = self.bounds();
+        let (wal_segment, wal_written) = {
+            let commit = self.commit.lock();
+            commit.wal.as_ref().map_or((0, 0), |wal| (wal.segment(), wal.bytes_written))
+        };
+        let (symbols, label_pairs) = {
+            let index = self.index.read();
+            (index.symbols.len() as u64, index.pair_count() as u64)
+        };
+        let ring = self.exemplars.read();
+        let wal = self.fs.list(&self.log_dir(false)).unwrap_or_default();
+        HeadStats {
+            series: load(&c.series),
+            series_created: load(&c.series_created),
+            series_removed: load(&c.series_removed),
+            series_refused: load(&c.series_refused),
+            floats_appended: load(&c.floats),
+            histograms_appended: load(&c.histograms),
+            late_appended: load(&c.late),
+            samples_lost: load(&c.lost),
+            out_of_order: load(&c.out_of_order),
+            out_of_bounds: load(&c.out_of_bounds),
+            too_old: load(&c.too_old),
+            duplicates: load(&c.duplicates),
+            exemplars_appended: load(&c.exemplars),
+            exemplars_out_of_order: load(&c.exemplars_out_of_order),
+            exemplars: ring.len() as u64,
+            exemplars_limit: ring.limit() as u64,
+            exemplar_series: ring.series() as u64,
+            exemplar_oldest: ring.oldest(),
+            chunks: self.chunk_count(),
+            chunks_created: load(&c.chunks_created),
+            chunks_removed: load(&c.chunks_removed),
+            min_time: bounds.map(|bounds| bounds.0),
+            max_time: bounds.map(|bounds| bounds.1),
+            disk_bytes: self.disk_bytes(),
+            wal_bytes: wal.iter().map(|entry| entry.bytes).sum(),
+            wal_segment,
+            wal_written,
+            wal_failures: load(&c.wal_failures),
+            truncations: load(&c.truncations),
+            collections: load(&c.collections),
+            checkpoints: load(&c.checkpoints),
+            checkpoints_failed: load(&c.checkpoints_failed),
+            chunk_write_failures: load(&self.chunks.write_errors),
+            symbols,
+            label_pairs,
+        }
+    }
+
+    fn chunk_count(&self) -> u64 {
+        let count = |series: &super::Series| {
+            let mapped = series.rest.as_ref().map_or(0, |rest| rest.mapped.len());
+            mapped as u64 + u64::from(series.has_open_chunk())
+        };
+        self.pages.iter().map(|(_, page)| page.read().iter().map(count).sum::<u64>()).sum()
+    }
+
+    /// The largest `limit` entries of each table.
+    pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
+        let chunks = self.chunk_count();
+        let index = self.index.read();
+        let (mut metrics, mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (name, entry) in index.names() {
+            values.push((name.to_owned(), entry.values.len() as u64));
+            let mut total = 0;
+            for (&value, list) in &entry.values {
+                let text = index.symbols.text(value);
+                total += (text.len() * list.len()) as u64;
+                if name == ferula_model::METRIC_NAME {
+                    metrics.push((text.to_owned(), list.len() as u64));
+                }
+                pairs.push((name, text, list.len() as u64));
+            }
+            bytes.push((name.to_owned(), total));
+        }
+        pairs.sort_unstable_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
+        pairs.truncate(limit);
+        let bounds = self.bounds();
+        Cardinality {
+            series: self.counters.series.load(Ordering::Relaxed),
+            label_pairs: index.pair_count() as u64,
+            chunks,
+            min_time: bounds.map(|bounds| bounds.0),
+            max_time: bounds.map(|bounds| bounds.1),
+            series_by_metric: largest(metrics, limit),
+            values_by_label: largest(values, limit),
+            bytes_by_label: largest(bytes, limit),
+            series_by_pair: pairs.into_iter().map(|(name, value, count)| (format!("{name}={value}"), count)).collect(),
+        }
+    }
+}
+
+fn largest(mut list: Vec<(String, u64)>, limit: usize) -> Vec<(String, u64)> {
+    list.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    list.truncate(limit);
+    list
+}
