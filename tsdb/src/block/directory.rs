@@ -16,7 +16,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use ferula_model::{Matcher, TimeRange, Timestamp};
@@ -119,6 +119,7 @@ pub struct BlockDirectory {
     changing: Mutex<()>,
     quarantined: Mutex<Vec<Quarantined>>,
     counters: Counters,
+    stopped: AtomicBool,
 }
 
 impl BlockDirectory {
@@ -138,6 +139,7 @@ impl BlockDirectory {
             changing: Mutex::new(()),
             quarantined: Mutex::default(),
             counters: Counters::default(),
+            stopped: AtomicBool::new(false),
         };
         let mut blocks = Vec::new();
         for entry in fs.list(root).context("list", root)? {
@@ -271,7 +273,7 @@ impl BlockDirectory {
         meta: BlockMeta,
         options: BlockOptions,
     ) -> Result<Option<BlockMeta>, BlockError> {
-        let written = merge(&self.fs, &self.root, parents, meta, options);
+        let written = merge(&self.fs, &self.root, parents, meta, options, &self.stopped);
         let written = written.inspect_err(|error| self.note_failure(parents, error))?;
         let child = match &written {
             None => None,
@@ -295,6 +297,9 @@ impl BlockDirectory {
     }
 
     fn note_failure(&self, parents: &[Arc<Block>], error: &BlockError) {
+        if matches!(error, BlockError::Stopped) {
+            return;
+        }
         Counters::count(&self.counters.compactions_failed);
         tracing::error!(%error, blocks = parents.len(), "blocks could not be merged; they serve as before");
         if error.is_corrupt() {
@@ -304,6 +309,12 @@ impl BlockDirectory {
                 }
             }
         }
+    }
+
+    /// Ends a merge that is under way in another thread, and refuses further ones with [`BlockError::Stopped`]: the database is
+    /// being closed.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Removes the blocks that may go. `usage` says what else lies on the disk.

@@ -34,6 +34,10 @@ pub enum BlockError {
         /// The version it says.
         version: u64,
     },
+    /// The merge was stopped before it was done, by
+    /// [`BlockDirectory::stop`](super::BlockDirectory::stop). All blocks are as they were.
+    #[error("stopped")]
+    Stopped,
     /// More than the format can hold: split the block.
     #[error("{what} of {size} exceeds the format's limit of {limit}")]
     TooLarge {

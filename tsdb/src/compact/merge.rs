@@ -16,6 +16,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ferula_model::{Columns, TimeRange};
 use foldhash::fast::RandomState;
@@ -56,17 +57,18 @@ pub fn merged_meta(ulid: Ulid, blocks: &[Arc<BlockMeta>]) -> BlockMeta {
 }
 
 /// Writes the block `meta` from `blocks` (the earlier one wins where they disagree) into the folder `root`. `None`: nothing is
-/// left of them, and there is no new block.
+/// left of them, and there is no new block. When `stop` becomes true the merge ends early.
 ///
 /// # Errors
 ///
-/// A block is damaged, or files cannot be written. The blocks are as they were, and what was written is removed.
+/// A block is damaged, files cannot be written, or the merge was stopped. The blocks are as they were, and what was written is removed.
 pub fn merge(
     fs: &Arc<dyn Fs>,
     root: &Path,
     blocks: &[Arc<Block>],
     meta: BlockMeta,
     options: BlockOptions,
+    stop: &AtomicBool,
 ) -> Result<Option<BlockMeta>, BlockError> {
     let mut writer = RawBlockWriter::create(fs, root, meta, options)?;
     let numbers = merge_symbols(blocks, &mut writer)?;
@@ -95,6 +97,9 @@ pub fn merge(
             heap.extend(source.next()?.map(|labels| Reverse((labels, at))));
             let same = heap.peek().is_some_and(|Reverse((other, _))| *other == labels);
             next = if same { heap.pop().map(|Reverse((_, at))| at) } else { None };
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(BlockError::Stopped);
         }
         let written = chunks.write(&sources, &mut writer)?;
         if !written.is_empty() {

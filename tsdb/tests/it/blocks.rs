@@ -214,6 +214,23 @@ fn a_full_disk_fails_the_merge_and_gets_its_space_back() {
 }
 
 #[test]
+fn a_stopped_merge_leaves_everything_as_it_was() {
+    let (disk, fs) = new_disk();
+    let directory = open(&fs, 1);
+    let mut dice = Dice::new(1);
+    for i in 0..2 {
+        let range = (i * RANGE, (i + 1) * RANGE + 1);
+        let meta = write_block(&fs, directory.new_ulid(Timestamp(i)), range, &some_series(&mut dice, range)).unwrap();
+        directory.add(&meta).unwrap();
+    }
+    let (model, used) = (read_all(&directory), disk.used());
+    directory.stop();
+    assert_eq!(directory.compact(Timestamp(5)).unwrap_err().to_string(), "stopped");
+    assert_eq!((read_all(&directory), disk.used()), (model, used));
+    assert_eq!(directory.stats().compactions_failed, 0);
+}
+
+#[test]
 fn a_damaged_block_is_put_aside_and_the_others_serve() {
     let (disk, fs) = new_disk();
     let directory = open(&fs, 1);

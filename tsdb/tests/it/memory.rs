@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ferula_model::Labels;
 use ferula_tsdb::block::{Block, BlockMeta, BlockOptions, BlockWriter};
@@ -87,7 +88,8 @@ fn merging_takes_no_more_memory_for_a_larger_block() {
         let metas: Vec<_> = blocks.iter().map(|block| block.meta()).collect();
         let meta = merged_meta(Ulid::from_parts(9, 9), &metas);
         peak_of(|| {
-            let merged = merge(&fs, folder.path(), &blocks, meta, BlockOptions::default()).unwrap().unwrap();
+            let merged = merge(&fs, folder.path(), &blocks, meta, BlockOptions::default(), &AtomicBool::new(false));
+            let merged = merged.unwrap().unwrap();
             assert_eq!(merged.stats.num_series, series as u64);
         })
     };

@@ -375,6 +375,13 @@ fn read_unsorted(mut cursor: Cursor<'_>, count: u32) -> Result<(Vec<NameTable>, 
         entries.push((read_entry(&mut cursor)?, offset));
     }
     entries.sort_unstable();
+    for pair in entries.windows(2) {
+        if let [(first, _), (second, offset)] = pair
+            && (first.name, first.value) == (second.name, second.value)
+        {
+            return Err(Malformed { offset: *offset, problem: "postings offset table has a label twice" });
+        }
+    }
     let all = entries.iter().find(|(entry, _)| entry.name.is_empty()).map(|(entry, _)| entry.postings);
     let groups = entries.chunk_by(|(a, _), (b, _)| a.name == b.name);
     let names = groups.filter_map(|group| {
