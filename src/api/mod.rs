@@ -24,7 +24,6 @@ mod status;
 use std::sync::Arc;
 
 use ferula_model::{Clock, ExemplarQueryable, Labels, Queryable};
-use ferula_promql::syntax::Features;
 use ferula_promql::{CancelToken, Engine};
 use http::Method;
 
@@ -56,7 +55,6 @@ pub struct Api {
     pub(crate) exemplars: Option<Arc<dyn ExemplarQueryable>>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) features: Features,
     pub(crate) status: Option<Arc<dyn Status>>,
     pub(crate) external_labels: Labels,
     pub(crate) admin: Option<Arc<dyn Admin>>,
@@ -65,16 +63,7 @@ pub struct Api {
 impl Api {
     /// An API that answers queries over `storage`.
     pub fn new(storage: Arc<dyn Queryable>, engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            storage,
-            exemplars: None,
-            engine,
-            clock,
-            features: Features::default(),
-            status: None,
-            external_labels: Labels::empty(),
-            admin: None,
-        }
+        Self { storage, exemplars: None, engine, clock, status: None, external_labels: Labels::empty(), admin: None }
     }
 
     /// Answers `/query_exemplars` too.
@@ -132,3 +121,6 @@ impl Api {
         answer.unwrap_or_else(|error| Response::error(&error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ pub(super) fn exemplars(api: &Api, request: &Request) -> Result<Response, ApiErr
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    let expr = ferula_promql::syntax::parse(params.first("query"), &api.features)
+    let expr = ferula_promql::syntax::parse_with(params.first("query"), &api.engine.options().dialect)
         .map_err(|error| ApiError::bad_data(error.to_string()))?;
     let selectors: Vec<_> = expr.selectors().into_iter().map(|selector| selector.matchers.clone()).collect();
     if selectors.is_empty() {
@@ -101,7 +101,7 @@ pub(super) fn parse(api: &Api, request: &Request) -> Result<Response, ApiError> 
 }
 
 fn parsed(api: &Api, request: &Request) -> Result<ferula_promql::syntax::Expr, ApiError> {
-    ferula_promql::syntax::parse(request.params.first("query"), &api.features)
+    ferula_promql::syntax::parse_with(request.params.first("query"), &api.engine.options().dialect)
         .map_err(|error| ApiError::parameter("query", error))
 }
 

@@ -63,7 +63,7 @@ pub fn parse_with(query: &str, dialect: &Dialect) -> Result<Expr, ParseError> {
 ///
 /// # Errors
 ///
-/// As [`parse`]; and selectors that could match every series are refused.
+/// As [`parse`]. A selector that matches every series is one too: whoever must not answer it has to look.
 ///
 /// ```
 /// let matchers = ferula_promql::syntax::parse_selector(r#"up{job=~"a|b"}"#).unwrap();
@@ -71,7 +71,6 @@ pub fn parse_with(query: &str, dialect: &Dialect) -> Result<Expr, ParseError> {
 /// ```
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     let expr = parser::parse_selector(text, &Dialect::default())?;
-    check(&expr, text)?;
     match expr {
         Expr::Selector(selector) => Ok(selector.matchers),
         _ => Ok(Vec::new()),
