@@ -26,6 +26,12 @@ impl BodyBuffer {
         &self.body
     }
 
+    /// Puts other bytes in the place of the body; for answers that come by other ways.
+    pub fn replace(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.body.extend_from_slice(bytes);
+    }
+
     /// The body, decompressed, without its memory for the next one.
     pub fn into_bytes(self) -> Bytes {
         self.body.into()

@@ -57,6 +57,8 @@ impl Loader {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = match (style, tag.as_deref().map(Tag::suffix)) {
                     (_, Some("str")) => Kind::Text(text.into_owned()),
+                    // go-yaml decodes it to bytes, which nothing in a configuration can be.
+                    (_, Some("binary")) => return Err(syntax(line, column, "!!binary value is not text")),
                     (ScalarStyle::Plain, _) => Kind::Plain(text.into_owned()),
                     (_, Some("int" | "float" | "bool" | "null")) => Kind::Plain(text.into_owned()),
                     _ => Kind::Text(text.into_owned()),
