@@ -139,9 +139,9 @@ impl<'a> Sides<'a> {
                 let Some(earlier) = owner[step].replace(index) else { continue };
                 let side = if self.swapped { "left" } else { "right" };
                 let mut pair = [ones[index], ones[earlier]].map(|member| &self.one.heads()[member].labels);
-                // Upstream names the one that came later first; here the order of the storage plays no part.
+                // By labels, as upstream since 3.14: the order of the storage plays no part.
                 pair.sort();
-                let [second, first] = pair;
+                let [first, second] = pair;
                 let message = format!(
                     "found duplicate series for the match group {} on the {side} hand-side of the operation: \
                      [{first}, {second}];many-to-many matching not allowed: matching labels must be unique on one side",
