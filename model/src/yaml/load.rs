@@ -26,6 +26,25 @@ pub fn parse(text: &str) -> Result<Option<Node>, YamlError> {
     Ok(loader.document)
 }
 
+/// Reads the first document of a text, and says whether others follow, which are not looked at.
+///
+/// # Errors
+///
+/// [`YamlError::Syntax`]: it is not YAML, or it exceeds the limits of [this module](super).
+pub fn parse_first(text: &str) -> Result<(Option<Node>, bool), YamlError> {
+    let mut loader = Loader::default();
+    let options = granit_parser::options! { emit_comments: false };
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) =
+            event.map_err(|error| syntax(error.marker().line(), error.marker().col() + 1, error.info()))?;
+        if loader.document.is_some() && matches!(event, Event::DocumentStart(..)) {
+            return Ok((loader.document, true));
+        }
+        loader.take(event, span.start)?;
+    }
+    Ok((loader.document, false))
+}
+
 fn syntax(line: usize, column: usize, problem: impl Into<String>) -> YamlError {
     YamlError::Syntax { line, column, problem: problem.into() }
 }

@@ -77,6 +77,6 @@ pub use decode::{Context, Decode, decode, decode_node};
 pub use emit::{Encode, to_string, write};
 pub use error::{Trouble, YamlError};
 pub use fields::{Fields, Struct};
-pub use load::parse;
+pub use load::{parse, parse_first};
 pub use node::{Kind, Node};
 pub use types::{ByteSize, ByteSizeError};

@@ -251,3 +251,10 @@ proptest! {
         let _ = decode::<Outer>(&text);
     }
 }
+
+#[test]
+fn the_first_of_several_documents_can_be_read_alone() {
+    let (node, more) = super::parse_first("a: 1\n---\n[not read\n").unwrap();
+    assert_eq!((node.unwrap().get("a").unwrap().scalar(), more), (Some("1"), true));
+    assert!(!super::parse_first("---\na: 1\n...\n").unwrap().1);
+}
