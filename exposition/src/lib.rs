@@ -26,6 +26,7 @@
 //!   where a body is wrong.
 //! - Writing: [`MetricFamily`] is what is written, [`encode`] writes it.
 //! - Measuring: [`registry`].
+//! - Judging names: [`lint`].
 
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ mod error;
 mod escape;
 mod event;
 mod family;
+mod lint;
 pub mod negotiate;
 mod nhcb;
 mod openmetrics;
@@ -50,6 +52,7 @@ pub use error::{ParseError, ParseErrorKind};
 pub use escape::Escaping;
 pub use event::{Event, ExemplarEvent, HistogramEvent, SampleEvent};
 pub use family::{Bucket, HistogramValue, Metric, MetricFamily, MetricValue, SummaryValue};
+pub use lint::{LintProblem, lint};
 pub use parser::{Format, ParseLimits, ParseOptions, Parser};
 pub use read::read_families;
 pub use registry::Registry;

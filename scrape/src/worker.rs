@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferula_exposition::Format;
 use ferula_http::BodyBuffer;
 use ferula_model::{Appendable, Clock, Timestamp};
 use parking_lot::Mutex;
@@ -213,7 +214,9 @@ impl Bench {
             Err(error) => (Counts::default(), Some(error.to_string())),
             Ok(content_type) => {
                 let body = self.body.as_slice();
-                let (counts, outcome) = match format_of(content_type, plan.fallback) {
+                // Without a body there is nothing to read in any format, and nothing that would need a type.
+                let format = if body.is_empty() { Ok(Format::Text) } else { format_of(content_type, plan.fallback) };
+                let (counts, outcome) = match format {
                     Ok(format) => self.ingestor.ingest(&mut *appender, body, format, at),
                     Err(error) => (Counts::default(), Err(IngestError::from(error))),
                 };

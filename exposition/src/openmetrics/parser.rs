@@ -244,7 +244,9 @@ impl<'a> OpenMetricsParser<'a> {
                 None => return Err(Fault::expected(bytes, name_at, "a metric name")),
             },
         };
-        scan::check_utf8(self.body, piece, "metric name")?;
+        if self.strict.is_some() {
+            scan::check_utf8(self.body, piece, "metric name")?;
+        }
         let rest = bytes.get(name_end..).unwrap_or_default();
         let end = name_end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         if bytes.get(name_end) != Some(&b' ') {
@@ -305,8 +307,11 @@ impl<'a> OpenMetricsParser<'a> {
         Err(Fault::new(start, ParseErrorKind::Unit { unit, family }))
     }
 
+    /// The name of a metadata line. Prometheus does not look whether it is UTF-8.
     fn resolved(&self, piece: Piece) -> Cow<'a, str> {
-        let text = self.body.str(piece.range()).unwrap_or_default();
+        let Some(text) = self.body.str(piece.range()) else {
+            return String::from_utf8_lossy(self.body.slice(piece.range()));
+        };
         if piece.escaped { unescaped(text) } else { Cow::Borrowed(text) }
     }
 

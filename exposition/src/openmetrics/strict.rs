@@ -124,13 +124,20 @@ impl Families {
 
     fn unique_labels(&mut self, at: usize, raw: RawSeries<'_>) -> Result<Labels, Fault> {
         SeriesText::Raw(raw).decode(&mut self.buffer);
-        match self.buffer.duplicate() {
-            Some(name) => Err(Fault::strict(at, format!("label {name:?} repeated"))),
+        if let Some(name) = self.buffer.duplicate() {
+            return Err(Fault::strict(at, format!("label {name:?} repeated")));
+        }
+        let names = self.buffer.iter().map(|(name, _)| name).filter(|name| *name != METRIC_NAME);
+        match names.into_iter().find(|name| name.is_empty() || name.starts_with("__")) {
+            Some(name) => Err(Fault::strict(at, format!("label name {name:?} is empty or reserved"))),
             None => Ok(self.buffer.to_labels()),
         }
     }
 
     fn begin(&mut self, at: usize, name: &str) -> Result<(), Fault> {
+        if name.is_empty() {
+            return Err(Fault::strict(at, "a metric name cannot be empty"));
+        }
         self.finish(at)?;
         self.current = Some(Family { name: name.to_owned(), ..Family::default() });
         Ok(())
@@ -236,7 +243,7 @@ impl Family {
             MetricType::Counter | MetricType::Summary | MetricType::Histogram | MetricType::GaugeHistogram => {
                 ((counts || suffix == "_gsum") && value.is_nan())
                     || (counts && value < 0.0)
-                    || (whole && value.trunc() != value)
+                    || (whole && !(value.is_finite() && value.trunc() == value))
             }
             _ => false,
         };

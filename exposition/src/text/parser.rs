@@ -258,7 +258,9 @@ impl<'a> TextParser<'a> {
                 None => return Err(Fault::expected(bytes, name_at, "a metric name")),
             },
         };
-        scan::check_utf8(self.body, family, "metric name")?;
+        if self.strict.is_some() {
+            scan::check_utf8(self.body, family, "metric name")?;
+        }
         let rest = bytes.get(name_end..).unwrap_or_default();
         let end = name_end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let text_at = (name_end + 1).min(end);
@@ -287,8 +289,11 @@ impl<'a> TextParser<'a> {
         Ok(event)
     }
 
+    /// The name of a metadata line. Prometheus does not look whether it is UTF-8.
     fn resolved(&self, piece: Piece) -> Cow<'a, str> {
-        let text = self.body.str(piece.range()).unwrap_or_default();
+        let Some(text) = self.body.str(piece.range()) else {
+            return String::from_utf8_lossy(self.body.slice(piece.range()));
+        };
         if !piece.escaped {
             return Cow::Borrowed(text);
         }

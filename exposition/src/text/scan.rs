@@ -139,7 +139,9 @@ pub(crate) fn labels<const LAX: bool>(
             }
             Some(b'}') => return Ok(at + 1),
             Some(b'"') => {
-                let piece = quoted::<LAX>(bytes, at + 1)?;
+                // In a quoted name, Prometheus takes a newline as it is, in OpenMetrics too.
+                let lines = LAX || !(rules.strict || rules.exemplar);
+                let piece = if lines { quoted::<true>(bytes, at + 1) } else { quoted::<false>(bytes, at + 1) }?;
                 check_utf8(body, piece, "label name")?;
                 at = piece.end as usize + 1;
                 (piece, true)

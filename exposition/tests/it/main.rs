@@ -5,7 +5,9 @@
 
 mod conformance;
 mod host;
+mod lint;
 mod openmetrics;
+mod prometheus;
 mod protobuf;
 mod text;
 

@@ -70,3 +70,126 @@ fn wrong_lines_say_where_and_why() {
         assert_eq!(error.to_string(), why, "{body:?}");
     }
 }
+
+/// One rule of the specification a line: what it says, a body that keeps it, a body that breaks it.
+const RULES: &[(&str, &str, &str)] = &[
+    ("nothing follows # EOF", "a 1\n", "a 1\n# EOF\nb 1\n"),
+    ("no blank lines", "a 1\n", "a 1\n\n"),
+    ("no comments", "# HELP a b\n", "# a b\n"),
+    ("a single blank between tokens", "a 1 2\n", "a 1  2\n"),
+    ("no blank at the end", "a 1\n", "a 1 \n"),
+    ("no carriage return", "a 1\n", "a 1\r\n"),
+    ("no blank inside braces", "a{b=\"1\",c=\"2\"} 1\n", "a{b=\"1\", c=\"2\"} 1\n"),
+    ("no comma behind the last label", "a{b=\"1\"} 1\n", "a{b=\"1\",} 1\n"),
+    ("a blank before the value", "a{b=\"1\"} 1\n", "a{b=\"1\"}1\n"),
+    ("label names are unique", "a{b=\"1\",c=\"1\"} 1\n", "a{b=\"1\",b=\"1\"} 1\n"),
+    ("label names that begin with __ are reserved", "a{_b=\"1\"} 1\n", "a{__b=\"1\"} 1\n"),
+    ("label names have no colon", "a:b{c=\"1\"} 1\n", "a{b:c=\"1\"} 1\n"),
+    ("names do not begin with a digit", "a9 1\n", "9a 1\n"),
+    ("names are not empty", "{\"a b\"} 1\n", "{\"\"} 1\n"),
+    ("a newline in a value is escaped", "a{b=\"\\n\"} 1\n", "a{b=\"\n\"} 1\n"),
+    ("numbers are decimal", "a 1.5e-3\n", "a 0x1p-3\n"),
+    ("numbers have no separators", "a 1000\n", "a 1_000\n"),
+    ("not a number has no sign", "a NaN\n", "a -NaN\n"),
+    ("timestamps are real numbers", "a 1 1.5e3\n", "a 1 Inf\n"),
+    ("types are those of the list", "# TYPE a unknown\n", "# TYPE a untyped\n"),
+    ("keywords are upper case", "# TYPE a gauge\n", "# type a gauge\n"),
+    ("TYPE at most once", "# TYPE a gauge\n# HELP a b\n", "# TYPE a gauge\n# TYPE a gauge\n"),
+    ("HELP at most once", "# HELP a b\n", "# HELP a b\n# HELP a b\n"),
+    ("UNIT at most once", "# UNIT a_s s\n", "# UNIT a_s s\n# UNIT a_s s\n"),
+    ("metadata before the samples", "# HELP a b\na 1\n", "a 1\n# HELP a b\n"),
+    ("the name ends with the unit", "# UNIT a_s s\n", "# UNIT a_s m\n"),
+    ("infos have no unit", "# TYPE a_s gauge\n# UNIT a_s s\n", "# TYPE a_s info\n# UNIT a_s s\n"),
+    ("state sets have no unit", "# TYPE a_s gauge\n# UNIT a_s s\n", "# TYPE a_s stateset\n# UNIT a_s s\n"),
+    ("families are not interleaved", "a{b=\"1\"} 1\na 1\nc 1\n", "a 1\nc 1\na{b=\"1\"} 1\n"),
+    (
+        "families do not share names",
+        "# TYPE a counter\n# TYPE b_total gauge\n",
+        "# TYPE a counter\n# TYPE a_total gauge\n",
+    ),
+    ("nor created series", "# TYPE a counter\n# TYPE b gauge\n", "# TYPE a_created gauge\n# TYPE a counter\n"),
+    ("a counter's total has its suffix", "# TYPE a counter\na_total 1\n", "# TYPE a counter\na_total 1\na 1\n"),
+    ("a total does not fall below zero", "# TYPE a counter\na_total 0\n", "# TYPE a counter\na_total -1\n"),
+    ("a total is a number", "# TYPE a counter\na_total +Inf\n", "# TYPE a counter\na_total NaN\n"),
+    ("an info is one", "# TYPE a info\na_info{b=\"1\"} 1\n", "# TYPE a info\na_info{b=\"1\"} 2\n"),
+    ("a state is named by the set", "# TYPE a stateset\na{a=\"x\"} 1\n", "# TYPE a stateset\na{b=\"x\"} 1\n"),
+    ("a state holds or does not", "# TYPE a stateset\na{a=\"x\"} 0\n", "# TYPE a stateset\na{a=\"x\"} 0.5\n"),
+    (
+        "quantiles are between 0 and 1",
+        "# TYPE a summary\na{quantile=\"1\"} 1\n",
+        "# TYPE a summary\na{quantile=\"1.01\"} 1\n",
+    ),
+    ("a summary's sum is not negative", "# TYPE a summary\na_sum 1\n", "# TYPE a summary\na_sum -1\n"),
+    ("counts are whole", "# TYPE a summary\na_count 1\n", "# TYPE a summary\na_count 1.5\n"),
+    ("and finite", "# TYPE a summary\na_count 1\n", "# TYPE a summary\na_count +Inf\n"),
+    (
+        "a histogram has a +Inf bucket",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\n",
+        "# TYPE a histogram\na_bucket{le=\"1\"} 1\n",
+    ),
+    (
+        "bounds rise",
+        "# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"2\"} 1\na_bucket{le=\"+Inf\"} 1\n",
+        "# TYPE a histogram\na_bucket{le=\"2\"} 1\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n",
+    ),
+    (
+        "buckets are cumulative",
+        "# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n",
+        "# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\n",
+    ),
+    (
+        "the count is the +Inf bucket",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\n",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1\n",
+    ),
+    (
+        "count and sum come together",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\n",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\n",
+    ),
+    (
+        "no sum with negative bounds",
+        "# TYPE a histogram\na_bucket{le=\"-1\"} 0\na_bucket{le=\"+Inf\"} 1\n",
+        "# TYPE a histogram\na_bucket{le=\"-1\"} 0\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\n",
+    ),
+    (
+        "a gauge histogram has its own suffixes",
+        "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 1\na_gcount 1\na_gsum 1\n",
+        "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\na_gcount 1\n",
+    ),
+    (
+        "groups are not interleaved",
+        "# TYPE a summary\na_sum{b=\"1\"} 1\na_count{b=\"1\"} 1\na_sum{b=\"2\"} 1\n",
+        "# TYPE a summary\na_sum{b=\"1\"} 1\na_sum{b=\"2\"} 1\na_count{b=\"1\"} 1\n",
+    ),
+    ("timestamps of a group rise", "# TYPE a gauge\na 1 1\na 1 2\n", "# TYPE a gauge\na 1 2\na 1 1\n"),
+    (
+        "all samples of a group have timestamps, or none",
+        "# TYPE a gauge\na 1 1\na 1 2\n",
+        "# TYPE a gauge\na 1\na 1 2\n",
+    ),
+    ("counters have exemplars", "# TYPE a counter\na_total 1 # {b=\"1\"} 1\n", "# TYPE a gauge\na 1 # {b=\"1\"} 1\n"),
+    (
+        "buckets have exemplars",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1 # {b=\"1\"} 1 2\n",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1 # {b=\"1\"} 1\na_count 1\n",
+    ),
+    ("exemplars have braces", "# TYPE a counter\na_total 1 # {} 1\n", "# TYPE a counter\na_total 1 # 1\n"),
+];
+
+#[test]
+fn strict_reading_keeps_every_rule_of_the_specification() {
+    let strict = ParseOptions { strict: true, ..ParseOptions::default() };
+    let read = |body: &str| told(body.as_bytes(), Format::OpenMetrics, &strict);
+    for (rule, keeps, breaks) in RULES {
+        if let Err(error) = read(&format!("{keeps}# EOF\n")) {
+            panic!("{rule}: {}", error.drawn());
+        }
+        assert!(read(&format!("{breaks}# EOF\n")).is_err(), "{rule}: {breaks:?}");
+    }
+    let exemplar =
+        |chars: usize| format!("# TYPE a counter\na_total 1 # {{b=\"{}\"}} 1\n# EOF\n", "ä".repeat(chars - 1));
+    assert!(read(&exemplar(128)).is_ok());
+    assert!(read(&exemplar(129)).is_err(), "the labels of an exemplar have at most 128 characters");
+    assert!(read("a 1\n").is_err() && read("a 1\n# EOF").is_ok() && read("# EOF\n").is_ok());
+}
