@@ -28,7 +28,7 @@ pub(super) fn answer(api: &Api, request: &Request) -> Result<Response, ApiError>
             ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
         collect(api, &matchers, &mut found)?;
     }
-    Ok(Response::exposition(content_type(escaping), write(&found, &api.external_labels, escaping)))
+    Ok(Response::exposition(content_type(escaping), write(&found, &(api.external_labels)(), escaping)))
 }
 
 fn content_type(escaping: Escaping) -> String {

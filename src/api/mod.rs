@@ -20,18 +20,21 @@ mod query;
 mod response;
 mod series;
 mod status;
+mod targets;
 
 use std::sync::Arc;
 
 use ferula_model::{Clock, ExemplarQueryable, Labels, Queryable};
-use ferula_promql::{CancelToken, Engine};
+use ferula_promql::{CancelToken, Engine, Statistics};
+use ferula_scrape::ScrapeManager;
 use http::Method;
 
 pub use admin::Admin;
 pub use error::{ApiError, ErrorKind};
-pub use params::{Params, SignedDuration};
+pub use params::{Params, SignedDuration, rfc3339};
 pub use response::{Body, Response};
 pub use status::{BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
+pub use targets::ExternalUrl;
 
 /// A request below `/api/v1`.
 #[derive(Clone, Debug)]
@@ -56,14 +59,28 @@ pub struct Api {
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: Option<Arc<dyn Status>>,
-    pub(crate) external_labels: Labels,
+    pub(crate) external_labels: Arc<dyn Fn() -> Labels + Send + Sync>,
     pub(crate) admin: Option<Arc<dyn Admin>>,
+    pub(crate) scrape: Option<Arc<ScrapeManager>>,
+    pub(crate) external_url: ExternalUrl,
+    pub(crate) query_observer: Arc<dyn Fn(&Statistics) + Send + Sync>,
 }
 
 impl Api {
     /// An API that answers queries over `storage`.
     pub fn new(storage: Arc<dyn Queryable>, engine: Arc<Engine>, clock: Arc<dyn Clock>) -> Self {
-        Self { storage, exemplars: None, engine, clock, status: None, external_labels: Labels::empty(), admin: None }
+        Self {
+            storage,
+            exemplars: None,
+            engine,
+            clock,
+            status: None,
+            external_labels: Arc::new(Labels::empty),
+            admin: None,
+            scrape: None,
+            external_url: ExternalUrl::default(),
+            query_observer: Arc::new(|_| {}),
+        }
     }
 
     /// Answers `/query_exemplars` too.
@@ -80,10 +97,31 @@ impl Api {
         self
     }
 
-    /// Labels that name this server to others: `/federate` adds them.
+    /// Labels that name this server to others, asked for when they are needed: `/federate` adds them.
     #[must_use]
-    pub fn with_external_labels(mut self, labels: Labels) -> Self {
-        self.external_labels = labels;
+    pub fn with_external_labels(mut self, labels: impl Fn() -> Labels + Send + Sync + 'static) -> Self {
+        self.external_labels = Arc::new(labels);
+        self
+    }
+
+    /// Answers `/targets`, `/scrape_pools` and `/metadata` from a scrape manager; without one they are empty.
+    #[must_use]
+    pub fn with_scrape(mut self, scrape: Arc<ScrapeManager>) -> Self {
+        self.scrape = Some(scrape);
+        self
+    }
+
+    /// Is told what each query cost that was answered. Default: nobody.
+    #[must_use]
+    pub fn with_query_observer(mut self, observer: impl Fn(&Statistics) + Send + Sync + 'static) -> Self {
+        self.query_observer = Arc::new(observer);
+        self
+    }
+
+    /// Under which URL others reach this server. Default: `http://localhost`.
+    #[must_use]
+    pub fn with_external_url(mut self, url: ExternalUrl) -> Self {
+        self.external_url = url;
         self
     }
 
@@ -115,6 +153,13 @@ impl Api {
             ["labels"] if read => series::label_names(self, request),
             ["label", name, "values"] if get => series::label_values(self, request, name),
             ["admin", "tsdb", call] => admin::answer(self, request, call),
+            ["targets"] if get => targets::targets(self, request),
+            ["targets", "metadata"] if get => targets::target_metadata(self, request),
+            ["metadata"] if get => targets::metadata(self, request),
+            ["scrape_pools"] if get => targets::pools(self),
+            ["scrape_pools", "config"] if get => targets::pool_config(self, request),
+            ["alertmanagers"] if get => Ok(Response::data(br#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#)),
+            ["notifications"] if get => Ok(Response::data(b"[]")),
             ["status", page] if get => status::answer(self, request, page),
             _ => return Response::not_found(),
         };

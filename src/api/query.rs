@@ -21,6 +21,7 @@ pub(super) fn instant(api: &Api, request: &Request) -> Result<Response, ApiError
     let at = params.time("time")?.unwrap_or_else(|| api.clock.now());
     let options = options(request)?;
     let answer = api.engine.instant(&*api.storage, params.first("query"), at, &options).map_err(refusal)?;
+    (api.query_observer)(&answer.statistics);
     Ok(respond(request, answer, limit))
 }
 
@@ -47,6 +48,7 @@ pub(super) fn range(api: &Api, request: &Request) -> Result<Response, ApiError> 
     }
     let options = options(request)?;
     let answer = api.engine.range(&*api.storage, params.first("query"), grid, &options).map_err(refusal)?;
+    (api.query_observer)(&answer.statistics);
     Ok(respond(request, answer, limit))
 }
 

@@ -19,6 +19,8 @@ pub struct Response {
     pub content_type: Option<Cow<'static, str>>,
     /// The body.
     pub body: Body,
+    /// Further headers: names in lower case, and values.
+    pub headers: Vec<(&'static str, &'static str)>,
 }
 
 /// The body of an answer: all at once, or piece by piece.
@@ -67,17 +69,27 @@ impl Response {
         out.extend_from_slice(data);
         annotations(&mut out, warnings, &[]);
         out.push(b'}');
-        Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Whole(out.into()) }
+        Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Whole(out.into()), headers: Vec::new() }
     }
 
     /// A success whose JSON comes in pieces.
     pub(crate) fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Pieces(Box::new(pieces)) }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some(JSON),
+            body: Body::Pieces(Box::new(pieces)),
+            headers: Vec::new(),
+        }
     }
 
     /// A success without anything to say: 204.
     pub(crate) fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, content_type: None, body: Body::Whole(Bytes::new()) }
+        Self {
+            status: StatusCode::NO_CONTENT,
+            content_type: None,
+            body: Body::Whole(Bytes::new()),
+            headers: Vec::new(),
+        }
     }
 
     /// An error in its envelope.
@@ -86,7 +98,18 @@ impl Response {
             format!("{{\"status\":\"error\",\"errorType\":\"{}\",\"error\":", error.kind.as_str()).into_bytes();
         json::string(&mut out, &error.message);
         out.push(b'}');
-        Self { status: error.kind.status(), content_type: Some(JSON), body: Body::Whole(out.into()) }
+        Self {
+            status: error.kind.status(),
+            content_type: Some(JSON),
+            body: Body::Whole(out.into()),
+            headers: Vec::new(),
+        }
+    }
+
+    /// The same answer with one more header.
+    pub(crate) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// A path that does not exist: plain text, as Go's router answers.
@@ -101,17 +124,32 @@ impl Response {
 
     /// Plain text.
     pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
-        Self { status, content_type: Some(Cow::Borrowed("text/plain; charset=utf-8")), body: Body::Whole(text.into()) }
+        Self {
+            status,
+            content_type: Some(Cow::Borrowed("text/plain; charset=utf-8")),
+            body: Body::Whole(text.into()),
+            headers: Vec::new(),
+        }
     }
 
     /// A page of HTML.
     pub(crate) fn page(html: &'static str) -> Self {
         let body = Body::Whole(Bytes::from_static(html.as_bytes()));
-        Self { status: StatusCode::OK, content_type: Some(Cow::Borrowed("text/html; charset=utf-8")), body }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some(Cow::Borrowed("text/html; charset=utf-8")),
+            body,
+            headers: Vec::new(),
+        }
     }
 
     /// Metrics in the format that was negotiated.
     pub(crate) fn exposition(content_type: String, body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: Some(content_type.into()), body: Body::Whole(body.into()) }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some(content_type.into()),
+            body: Body::Whole(body.into()),
+            headers: Vec::new(),
+        }
     }
 }

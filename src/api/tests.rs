@@ -86,7 +86,7 @@ fn wrong_requests_say_what_is_wrong() {
             "/query?query=up&time=x",
             400,
             "bad_data",
-            r#"invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"#,
+            r#"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp"#,
         ),
         ("/query?query=up&limit=-1", 400, "bad_data", r#"invalid parameter \"limit\": limit must be non-negative"#),
         (

@@ -14,22 +14,35 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Server;
 
-/// How many connections are open at one time; further ones wait. Upstream's `--web.max-connections`.
-const CONNECTIONS_MAX: usize = 512;
-
-/// How long a client may take for its request line and headers. Upstream's `--web.read-timeout`.
-const READ_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// How long requests in flight may take once the host has said stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long to wait after the system refused a connection, for instance because there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves connections until `stop` turns true, then waits for the requests in flight.
-pub(crate) async fn serve(listener: TcpListener, server: Arc<Server>, mut stop: watch::Receiver<bool>) {
+/// What several sockets of one server share.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    places: Arc<Semaphore>,
+    read_timeout: Duration,
+}
+
+impl Options {
+    /// At most so many connections at one time, which may take so long for the head of a request.
+    pub(crate) fn new(connections_max: usize, read_timeout: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))), read_timeout }
+    }
+}
+
+/// Serves connections until `stop` turns true or its sender is gone, then waits for the requests in flight.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    server: Arc<Server>,
+    options: Options,
+    mut stop: watch::Receiver<bool>,
+) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let Options { places, read_timeout } = options;
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -50,7 +63,7 @@ pub(crate) async fn serve(listener: TcpListener, server: Arc<Server>, mut stop: 
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(READ_TIMEOUT)
+            .header_read_timeout(read_timeout)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

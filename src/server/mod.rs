@@ -18,8 +18,8 @@ mod route;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -73,12 +73,20 @@ pub enum Readiness {
     Stopping = 2,
 }
 
+/// What stands behind the routes that need a storage.
+pub struct Doors {
+    /// `/api/v1/...` and `/federate`.
+    pub api: Api,
+    /// `/api/v1/write`; without this the path answers 404.
+    pub write: Option<WriteReceiver>,
+    /// `/-/reload` and `/-/quit`; without this they answer 403.
+    pub lifecycle: Option<Arc<dyn Lifecycle>>,
+}
+
 /// The routes and what stands behind them.
 pub struct Server {
-    api: Api,
-    write: Option<WriteReceiver>,
+    doors: OnceLock<Doors>,
     metrics: Option<MetricsSource>,
-    lifecycle: Option<Arc<dyn Lifecycle>>,
     observer: Option<Arc<dyn RequestObserver>>,
     cors: Cors,
     route_prefix: String,
@@ -86,38 +94,37 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server for an API. It is ready at once; see [`set_readiness`](Self::set_readiness).
-    pub fn new(api: Api) -> Self {
+    /// A server whose doors are closed: it says that it is healthy and not ready, and shows its metrics, until
+    /// [`open`](Self::open). So a server can be reached while its storage is still being replayed.
+    pub fn closed() -> Self {
         Self {
-            api,
-            write: None,
+            doors: OnceLock::new(),
             metrics: None,
-            lifecycle: None,
             observer: None,
             cors: Cors::any(),
             route_prefix: String::new(),
-            readiness: AtomicU8::new(Readiness::Ready as u8),
+            readiness: AtomicU8::new(Readiness::Starting as u8),
         }
     }
 
-    /// Takes remote-write requests at `/api/v1/write`; without this the path answers 404.
-    #[must_use]
-    pub fn with_write(mut self, write: WriteReceiver) -> Self {
-        self.write = Some(write);
-        self
+    /// A server for an API alone. It is ready at once.
+    pub fn new(api: Api) -> Self {
+        let server = Self::closed();
+        server.open(Doors { api, write: None, lifecycle: None });
+        server
+    }
+
+    /// Opens the doors and says that the server is ready. Doors that are open stay as they are.
+    pub fn open(&self, doors: Doors) {
+        // Who comes second changes nothing, as documented.
+        let _ = self.doors.set(doors);
+        self.set_readiness(Readiness::Ready);
     }
 
     /// Serves the host's metrics at `/metrics`.
     #[must_use]
     pub fn with_metrics(mut self, metrics: MetricsSource) -> Self {
         self.metrics = Some(metrics);
-        self
-    }
-
-    /// Allows `/-/reload` and `/-/quit`; without this they answer 403.
-    #[must_use]
-    pub fn with_lifecycle(mut self, lifecycle: Arc<dyn Lifecycle>) -> Self {
-        self.lifecycle = Some(lifecycle);
         self
     }
 
@@ -207,10 +214,22 @@ impl Server {
         }
     }
 
+    /// What stands behind the doors, if they are open and the server is not shutting down.
+    fn doors(&self) -> Result<&Doors, Response> {
+        let open = self.doors.get().filter(|_| self.readiness() == Readiness::Ready);
+        open.ok_or_else(|| self.unavailable())
+    }
+
+    fn unavailable(&self) -> Response {
+        let stopping = if self.readiness() == Readiness::Stopping { "true" } else { "false" };
+        Response::text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+            .with_header("x-prometheus-stopping", stopping)
+    }
+
     fn ready(&self) -> Response {
         match self.readiness() {
             Readiness::Ready => Response::text(StatusCode::OK, "Prometheus Server is Ready.\n"),
-            _ => Response::text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            _ => self.unavailable(),
         }
     }
 
@@ -226,7 +245,11 @@ impl Server {
         if *method != Method::POST && *method != Method::PUT {
             return Response::text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed");
         }
-        let Some(lifecycle) = &self.lifecycle else {
+        let lifecycle = match self.doors() {
+            Ok(doors) => &doors.lifecycle,
+            Err(refusal) => return refusal,
+        };
+        let Some(lifecycle) = lifecycle else {
             return Response::text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
         };
         if matches!(route, Route::Quit) {
@@ -246,10 +269,11 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Some(receiver) = self.write.clone() else { return Response::not_found() };
-        if self.readiness() != Readiness::Ready {
-            return Response::text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-        }
+        let receiver = match self.doors().map(|doors| doors.write.clone()) {
+            Ok(Some(receiver)) => receiver,
+            Ok(None) => return Response::not_found(),
+            Err(refusal) => return refusal,
+        };
         if let Err(refusal) = route::write_headers(request.headers()) {
             return refusal;
         }
@@ -274,9 +298,10 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if self.readiness() != Readiness::Ready {
-            return Response::text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-        }
+        let api = match self.doors() {
+            Ok(doors) => doors.api.clone(),
+            Err(refusal) => return refusal,
+        };
         let method = request.method().clone();
         let accept = accept(request.headers()).map(str::to_owned);
         let query = request.uri().query().unwrap_or_default().to_owned();
@@ -290,7 +315,6 @@ impl Server {
         let cancel = CancelToken::new();
         let path = path.strip_prefix("/api/v1").unwrap_or(&path).to_owned();
         let request = api::Request { method, path, params: Params::new(&query, &form), accept, cancel: cancel.clone() };
-        let api = self.api.clone();
         // If the client goes away, hyper drops this future and with it the guard.
         let _guard = CancelOnDrop(cancel);
         let answered = blocking(move || answer(&api, &request)).await;
@@ -346,6 +370,9 @@ fn finish(response: Response, coding: Coding) -> http::Response<ResponseBody> {
         if let Ok(value) = HeaderValue::from_str(content_type) {
             headers.insert(header::CONTENT_TYPE, value);
         }
+    }
+    for (name, value) in response.headers {
+        headers.insert(name, HeaderValue::from_static(value));
     }
     if let Some(name) = coding.name().filter(|_| response.content_type.is_some()) {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));

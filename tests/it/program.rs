@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 /// A running server, killed when it is dropped.
-pub struct Program {
+pub(crate) struct Program {
     child: Mutex<Child>,
     address: String,
 }
@@ -15,7 +15,7 @@ pub struct Program {
 impl Program {
     /// Starts the example `server` on a free port with its data and `prometheus.yml` in `folder`, and waits until its log
     /// says that it listens.
-    pub fn start(folder: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(example("server"));
         command.args(prometheus_flags(folder, "127.0.0.1:0")).args(flags);
         Self::wait_for(command, |line| {
@@ -25,7 +25,7 @@ impl Program {
     }
 
     /// Starts the real Prometheus on a free port, if `FERULA_PEERS` names the folder of its binary.
-    pub fn start_prometheus(folder: &Path, flags: &[&str]) -> Option<Self> {
+    pub(crate) fn start_prometheus(folder: &Path, flags: &[&str]) -> Option<Self> {
         let address = free_address();
         let mut command = Command::new(peer("prometheus")?);
         command.args(prometheus_flags(folder, &address)).args(flags);
@@ -58,25 +58,25 @@ impl Program {
     }
 
     /// Host and port.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// `kill -9`, while other threads may be talking to it.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut child = self.child.lock().expect("nobody panics with the lock held");
         let _ = child.kill();
         let _ = child.wait();
     }
 
     /// A GET request: status and body.
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let (status, body) = self.request("GET", path, b"").unwrap_or_else(|error| panic!("GET {path}: {error}"));
         (status, String::from_utf8(body).expect("answers are UTF-8"))
     }
 
     /// One request on a connection of its own: status and body. An error if the server goes away meanwhile.
-    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
         let mut stream = TcpStream::connect(&self.address)?;
         // HTTP/1.0: one request, one answer, no chunks.
         write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len())?;
@@ -97,7 +97,7 @@ impl Drop for Program {
 }
 
 /// The binary of a peer, if `FERULA_PEERS` names the folder where they are.
-pub fn peer(name: &str) -> Option<PathBuf> {
+pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("FERULA_PEERS") else {
         eprintln!("FERULA_PEERS is not set: nothing is compared with the real {name}");
         return None;

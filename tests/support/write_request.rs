@@ -2,11 +2,11 @@
 
 /// A `prometheus.WriteRequest`, series by series.
 #[derive(Default)]
-pub struct WriteRequest(Vec<u8>);
+pub(crate) struct WriteRequest(Vec<u8>);
 
 impl WriteRequest {
     /// Adds a series with float samples (milliseconds, value). Labels are sent in the order given.
-    pub fn series(&mut self, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> &mut Self {
+    pub(crate) fn series(&mut self, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> &mut Self {
         let mut series = Vec::new();
         for (name, value) in labels {
             let mut label = Vec::new();
@@ -26,7 +26,7 @@ impl WriteRequest {
     }
 
     /// The request as a snappy block.
-    pub fn snappy(&self) -> Vec<u8> {
+    pub(crate) fn snappy(&self) -> Vec<u8> {
         snap::raw::Encoder::new().compress_vec(&self.0).expect("a request is below 4 GiB")
     }
 }

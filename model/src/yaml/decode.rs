@@ -85,8 +85,20 @@ pub fn decode<T: Decode + Default>(text: &str) -> Result<T, YamlError> {
 ///
 /// [`YamlError::Content`].
 pub fn decode_node<T: Decode>(node: &Node) -> Result<T, YamlError> {
+    decode_with(node, T::decode)
+}
+
+/// Reads a value from a node by a way of its own.
+///
+/// # Errors
+///
+/// [`YamlError::Content`].
+pub fn decode_with<T>(
+    node: &Node,
+    decode: impl FnOnce(&Node, &mut Context) -> Option<T>,
+) -> Result<T, YamlError> {
     let mut context = Context::default();
-    match T::decode(node, &mut context) {
+    match decode(node, &mut context) {
         Some(value) if context.is_empty() => Ok(value),
         _ => {
             context.troubles.sort_by_key(|trouble| trouble.line);

@@ -73,7 +73,7 @@ mod scalar;
 mod tests;
 mod types;
 
-pub use decode::{Context, Decode, decode, decode_node};
+pub use decode::{Context, Decode, decode, decode_node, decode_with};
 pub use emit::{Encode, to_string, write};
 pub use error::{Trouble, YamlError};
 pub use fields::{Fields, Struct};

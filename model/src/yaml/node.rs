@@ -30,7 +30,39 @@ impl Default for Kind {
     }
 }
 
+/// Words in the names of keys whose values are not shown.
+const SECRET_WORDS: [&str; 5] = ["secret", "password", "token", "key", "credentials"];
+
 impl Node {
+    /// A copy with everything hidden that may be a secret, judged by the names of keys: for parts of a document that
+    /// nobody understands, where too much is hidden rather than too little.
+    ///
+    /// ```
+    /// use ferula_model::yaml;
+    ///
+    /// let node = yaml::parse("user: a\npassword: hunter2\npassword_file: b\n")?.unwrap_or_default();
+    /// assert_eq!(yaml::to_string(&node.without_secrets()), "user: a\npassword: <secret>\npassword_file: b\n");
+    /// # Ok::<(), yaml::YamlError>(())
+    /// ```
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let is_secret = |key: &str| {
+            SECRET_WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("_file") && !key.ends_with("_ref")
+        };
+        let kind = match &self.kind {
+            Kind::Sequence(items) => Kind::Sequence(items.iter().map(Self::without_secrets).collect()),
+            Kind::Mapping(entries) => {
+                let shown = entries.iter().map(|(key, value)| match (key.scalar(), value.scalar()) {
+                    (Some(name), Some(_)) if is_secret(name) => (key.clone(), Node::text("<secret>")),
+                    _ => (key.clone(), value.without_secrets()),
+                });
+                Kind::Mapping(shown.collect())
+            }
+            scalar => scalar.clone(),
+        };
+        Self { kind, ..*self }
+    }
+
     /// A scalar as it stands: `5`, `true`.
     pub fn plain(text: impl Into<String>) -> Self {
         Kind::Plain(text.into()).into()

@@ -186,8 +186,8 @@ fn read(path: &Path) -> Result<Vec<TargetGroup>, DiscoveryError> {
     Ok(groups)
 }
 
-/// The files of a pattern whose last element may have `*` and `?`.
-fn expand(pattern: &str) -> Vec<PathBuf> {
+/// The files of a pattern whose last element may have `*` (anything) and `?` (one character), in no particular order.
+pub fn expand(pattern: &str) -> Vec<PathBuf> {
     let (directory, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
     if !name.contains(['*', '?']) {
         return if Path::new(pattern).exists() { vec![PathBuf::from(pattern)] } else { Vec::new() };

@@ -14,7 +14,7 @@ mod json;
 mod refresh;
 mod yaml;
 
-pub use file::FileDiscovery;
+pub use file::{FileDiscovery, expand};
 pub use http::HttpDiscovery;
 pub use refresh::{DiscoveryError, Found, Refresh, RefreshDiscoverer};
 

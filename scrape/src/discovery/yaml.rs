@@ -143,34 +143,11 @@ impl DiscoveryConfig {
             .put_some("http_sd_configs", &endpoints);
         for key in UNSUPPORTED {
             let of_key = configs.iter().filter_map(|config| match config {
-                Self::Unsupported { key: this, entry } if *this == key => Some(without_secrets(entry)),
+                Self::Unsupported { key: this, entry } if *this == key => Some(entry.without_secrets()),
                 _ => None,
             });
             node = node.put_some(key, &Node::sequence(of_key));
         }
         node
     }
-}
-
-/// Words in the names of keys whose values are not shown. Where nothing is known about a key, too much is hidden rather
-/// than too little.
-const SECRET_WORDS: [&str; 5] = ["secret", "password", "token", "key", "credentials"];
-
-/// A copy of an entry that nothing here understands, with everything hidden that may be a secret.
-fn without_secrets(node: &Node) -> Node {
-    let is_secret = |key: &str| {
-        SECRET_WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("_file") && !key.ends_with("_ref")
-    };
-    let kind = match &node.kind {
-        Kind::Sequence(items) => Kind::Sequence(items.iter().map(without_secrets).collect()),
-        Kind::Mapping(entries) => {
-            let shown = entries.iter().map(|(key, value)| match (key.scalar(), value.scalar()) {
-                (Some(name), Some(_)) if is_secret(name) => (key.clone(), Node::text("<secret>")),
-                _ => (key.clone(), without_secrets(value)),
-            });
-            Kind::Mapping(shown.collect())
-        }
-        scalar => scalar.clone(),
-    };
-    Node { kind, ..*node }
 }
