@@ -93,10 +93,7 @@ pub fn decode_node<T: Decode>(node: &Node) -> Result<T, YamlError> {
 /// # Errors
 ///
 /// [`YamlError::Content`].
-pub fn decode_with<T>(
-    node: &Node,
-    decode: impl FnOnce(&Node, &mut Context) -> Option<T>,
-) -> Result<T, YamlError> {
+pub fn decode_with<T>(node: &Node, decode: impl FnOnce(&Node, &mut Context) -> Option<T>) -> Result<T, YamlError> {
     let mut context = Context::default();
     match decode(node, &mut context) {
         Some(value) if context.is_empty() => Ok(value),
