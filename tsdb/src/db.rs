@@ -368,6 +368,11 @@ impl Db {
         DbStats { head: self.head.stats(), blocks: self.blocks.stats() }
     }
 
+    /// About how many bytes the head occupies: what [`DbBuilder::memory_limit`] is held against. Walks all series.
+    pub fn memory_bytes(&self) -> u64 {
+        self.head.memory_bytes()
+    }
+
     /// Which labels and metrics of the head have the most series, at most `limit` of each kind.
     pub fn cardinality(&self, limit: usize) -> Cardinality {
         self.head.cardinality(limit)
