@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferula_alerting::{Alert, NotifierOptions, Rules, Webhook};
 use ferula_exposition::Registry;
 use ferula_model::{Clock, SystemClock};
 use ferula_promql::EngineOptions;
@@ -11,6 +12,7 @@ use ferula_scrape::{HttpTransport, Transport};
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::{Db, DbBuilder};
 
+use crate::alerts::{AlertingOptions, closure};
 use crate::api::{BuildInfo, ExternalUrl};
 use crate::config::{Config, ConfigError, RetentionConfig};
 use crate::error::Error;
@@ -41,6 +43,7 @@ pub struct MonitorBuilder {
     pub(crate) features: Features,
     pub(crate) own_metrics: Option<Duration>,
     pub(crate) about: About,
+    pub(crate) alerting: AlertingOptions,
     retention: Retention,
     storage: StorageOptions,
 }
@@ -99,6 +102,7 @@ impl MonitorBuilder {
             features: Features::default(),
             own_metrics: None,
             about: About { build, flags: Vec::new() },
+            alerting: AlertingOptions::default(),
             retention: Retention::default(),
             storage: Box::new(|options| options),
         }
@@ -130,6 +134,64 @@ impl MonitorBuilder {
     #[must_use]
     pub fn environment(mut self, value: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         self.source.environment = Some(Arc::new(value));
+        self
+    }
+
+    /// Adds rules. Rules added in code stay beside those of files. Default: none.
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.alerting.rules = self.alerting.rules.and(rules);
+        self
+    }
+
+    /// Posts alerts to a webhook, without an Alertmanager between. Can be said several times. Default: to nobody but the
+    /// Alertmanagers of the configuration.
+    #[must_use]
+    pub fn notify(mut self, webhook: Webhook) -> Self {
+        self.alerting.webhooks.push(webhook);
+        self
+    }
+
+    /// Hands alerts to a closure, rule by rule, as they are sent to Alertmanagers. It must not block for long: the rule's
+    /// group waits. Can be said several times.
+    #[must_use]
+    pub fn on_alerts(mut self, take: impl Fn(Vec<Alert>) + Send + Sync + 'static) -> Self {
+        self.alerting.sinks.push(closure(take));
+        self
+    }
+
+    /// The longest outage after which `for` goes on where it was. Default: one hour.
+    #[must_use]
+    pub fn alert_outage_tolerance(mut self, tolerance: Duration) -> Self {
+        self.alerting.outage_tolerance = tolerance;
+        self
+    }
+
+    /// The least time between a restart and an alert whose `for` goes on. Default: ten minutes.
+    #[must_use]
+    pub fn alert_grace_period(mut self, period: Duration) -> Self {
+        self.alerting.grace_period = period;
+        self
+    }
+
+    /// After how long an alert that fires on is sent again. Default: one minute.
+    #[must_use]
+    pub fn alert_resend_delay(mut self, delay: Duration) -> Self {
+        self.alerting.resend_delay = delay;
+        self
+    }
+
+    /// How many rules of a group may be evaluated at one time where they do not depend on each other. Default: one.
+    #[must_use]
+    pub fn rule_concurrency(mut self, rules: usize) -> Self {
+        self.alerting.concurrency = rules;
+        self
+    }
+
+    /// How Alertmanagers are told: queues, batches, proxies. Default: as Prometheus.
+    #[must_use]
+    pub fn notifier(mut self, options: NotifierOptions) -> Self {
+        self.alerting.notifier = options;
         self
     }
 

@@ -24,6 +24,24 @@ pub enum Error {
     /// The scraper could not be started.
     #[error(transparent)]
     ScrapeStart(#[from] StartError),
+    /// A rule file cannot be used.
+    #[error(transparent)]
+    Rules(#[from] ferula_alerting::rule::LoadError),
+    /// The rules are right but cannot be put in force.
+    #[error(transparent)]
+    RuleApply(#[from] ferula_alerting::ApplyError),
+    /// The rules could not be started.
+    #[error(transparent)]
+    RuleStart(#[from] ferula_alerting::StartError),
+    /// The Alertmanagers cannot be told.
+    #[error(transparent)]
+    Notifier(#[from] ferula_alerting::NotifierError),
+    /// A webhook cannot be used.
+    #[error(transparent)]
+    Webhook(#[from] ferula_alerting::WebhookError),
+    /// The Alertmanagers cannot be found.
+    #[error(transparent)]
+    Discovery(#[from] ferula_scrape::discovery::DiscoveryError),
     /// The storage could not be opened.
     #[error("opening storage failed: {0}")]
     Open(#[from] OpenError),

@@ -37,13 +37,15 @@
 //! - `prometheus.yml`: [`config`].
 //! - A request value in, a response value out: [`api`]. Which door a request goes through: [`server`].
 //! - The protocols of other servers: [`remote`].
-//! - The crates themselves are re-exported: [`model`], [`exposition`], [`tsdb`], [`promql`], [`scrape`].
+//! - The crates themselves are re-exported: [`model`], [`exposition`], [`tsdb`], [`promql`], [`scrape`],
+//!   [`alerting`].
 //!
 //! Nothing is global: two monitors fit into a process, and none leaves a task or a thread behind once it is
 //! [closed](Monitor::closed).
 
 #![forbid(unsafe_code)]
 
+mod alerts;
 pub mod api;
 mod builder;
 pub mod config;
@@ -60,6 +62,8 @@ mod status;
 pub use builder::MonitorBuilder;
 pub use error::Error;
 pub use features::{Feature, Features, UnknownFeature};
+pub use ferula_alerting as alerting;
+pub use ferula_alerting::{Alert, Rules, Webhook};
 pub use ferula_exposition as exposition;
 pub use ferula_model as model;
 pub use ferula_promql as promql;

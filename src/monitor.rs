@@ -1,8 +1,9 @@
 //! The monitor: who owns the parts, and in which order do they start and end?
 //!
 //! ```text
-//!  start: configuration --> sockets (not ready) --> storage (replay) --> scraping --> ready
-//!  close: not ready --> scraping ends --> maintenance ends --> sockets drain --> storage is synced and closed
+//!  start: configuration --> sockets (not ready) --> storage (replay) --> scraping, rules --> ready
+//!  close: not ready --> scraping ends --> rules end, alerts are sent --> maintenance ends --> sockets drain --> storage
+//!         is synced and closed
 //! ```
 //!
 //! A reload is a difference: jobs that did not change are not touched. One reload runs at a time.
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
+use ferula_alerting::RuleManager;
 use ferula_exposition::Registry;
 use ferula_model::yaml::ByteSize;
 use ferula_model::{Clock, StepGrid, Timestamp, format_duration};
@@ -24,6 +26,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::alerts::Alerting;
 use crate::api::{Api, ExternalUrl};
 use crate::builder::{About, MonitorBuilder, Source};
 use crate::config::Config;
@@ -68,11 +71,13 @@ pub(crate) struct Core {
     pub(crate) db: Arc<Db>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) scrape: Arc<ScrapeManager>,
+    pub(crate) alerting: Alerting,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) about: About,
     pub(crate) registry: Registry,
     /// What is kept, as `/api/v1/status/runtimeinfo` shows it.
     pub(crate) retention: String,
+    external_url: ExternalUrl,
     source: Source,
     features: Features,
     state: RwLock<State>,
@@ -157,11 +162,11 @@ impl Monitor {
         };
         let (sockets, addresses) = open_sockets(&web, &server).await?;
 
-        let core = Core::open(builder, config).await?;
-        metrics::watch(&core)?;
         let external_url = web.external_url.clone().unwrap_or_else(|| external_url(&addresses));
         let own_port = addresses.first().map_or(0, SocketAddr::port);
-        let api = core.api(ExternalUrl { own_port, ..external_url }, web.admin);
+        let core = Core::open(builder, config, ExternalUrl { own_port, ..external_url }).await?;
+        metrics::watch(&core)?;
+        let api = core.api(web.admin);
         let mut work = Tasks::new();
         if let Some(every) = own_metrics {
             let instance = addresses.first().map_or_else(host_name, SocketAddr::to_string);
@@ -203,6 +208,11 @@ impl Monitor {
     /// The scraper: its targets, and what is known about them.
     pub fn scrape(&self) -> &Arc<ScrapeManager> {
         &self.core.scrape
+    }
+
+    /// The rules: their groups and alerts.
+    pub fn rules(&self) -> &Arc<RuleManager> {
+        &self.core.alerting.rules
     }
 
     /// The configuration in force.
@@ -278,6 +288,7 @@ impl Monitor {
         let Self { core, server, sockets, work, .. } = self;
         server.set_readiness(Readiness::Stopping);
         core.scrape.stop().await;
+        core.alerting.stop().await;
         work.end().await;
         sockets.end().await;
         let db = Arc::clone(&core.db);
@@ -334,13 +345,14 @@ impl Drop for CancelOnDrop {
 
 impl Core {
     /// Opens the storage and starts what works with it.
-    async fn open(builder: MonitorBuilder, config: Config) -> Result<Arc<Self>, Error> {
+    async fn open(builder: MonitorBuilder, config: Config, external_url: ExternalUrl) -> Result<Arc<Self>, Error> {
         let (registry, clock) = (builder.registry.clone(), Arc::clone(&builder.clock));
         let mut engine = builder.engine.clone();
         builder.features.apply_to_engine(&mut engine);
         let transport = Arc::clone(&builder.transport);
         let (source, about, features) = (builder.source.clone(), builder.about.clone(), builder.features);
         let retention = retention_text(builder.retention_in_force(&config));
+        let alerting = builder.alerting.clone();
         let options = builder.open_options(&config);
         let db = Arc::new(blocking(move || options.open()).await??);
         report_opening(&db);
@@ -349,10 +361,13 @@ impl Core {
             .transport(transport)
             .server(&host_name(), &config.global.external_labels);
         let scrape = Arc::new(ScrapeManager::new(features.scrape_options(scrape))?);
+        let engine = Arc::new(Engine::new(engine));
         let core = Arc::new(Self {
+            alerting: Alerting::start(alerting, &db, &engine, &clock, &registry)?,
             db,
-            engine: Arc::new(Engine::new(engine)),
+            engine,
             scrape,
+            external_url,
             reloads: ReloadMetrics::register(&registry)?,
             queries: Arc::new(QueryMetrics::register(&registry)?),
             registry,
@@ -369,18 +384,19 @@ impl Core {
             stop: watch::Sender::new(false),
             clock,
         });
-        core.apply(config)?;
+        core.apply(config).await?;
         Ok(core)
     }
 
     /// The API over all parts.
-    fn api(self: &Arc<Self>, external_url: ExternalUrl, admin: bool) -> Api {
+    fn api(self: &Arc<Self>, admin: bool) -> Api {
         let core = Arc::downgrade(self);
         let queries = Arc::clone(&self.queries);
         let api = Api::new(self.db.clone(), Arc::clone(&self.engine), Arc::clone(&self.clock))
             .with_exemplars(self.db.clone())
             .with_scrape(Arc::clone(&self.scrape))
-            .with_external_url(external_url)
+            .with_alerting(Arc::clone(&self.alerting.rules), Arc::clone(&self.alerting.notifier))
+            .with_external_url(self.external_url.clone())
             .with_query_observer(move |statistics| queries.observe(statistics))
             .with_external_labels(move || {
                 let core = core.upgrade();
@@ -409,7 +425,10 @@ impl Core {
             Ok(loaded) => loaded,
             Err(interrupted) => Err(interrupted),
         };
-        let applied = loaded.and_then(|config| self.apply(config));
+        let applied = match loaded {
+            Ok(config) => self.apply(config).await,
+            Err(error) => Err(error),
+        };
         match &applied {
             Ok(()) => {
                 tracing::info!(filename = %file, duration = ?began.elapsed(), "Completed loading of configuration file");
@@ -423,15 +442,20 @@ impl Core {
         applied
     }
 
-    /// Puts a configuration in force. What cannot fail comes last, so that a failure changes as little as possible.
-    fn apply(&self, config: Config) -> Result<(), Error> {
+    /// Puts a configuration in force. All files are read before anything changes; then each part changes as a whole or
+    /// not at all.
+    async fn apply(&self, config: Config) -> Result<(), Error> {
+        let config = Arc::new(config);
+        let (of_rules, dialect) = (Arc::clone(&config), self.alerting.dialect().clone());
+        let rules = blocking(move || Alerting::load(&of_rules, &dialect)).await??;
         let mut jobs = config.scrape_configs.clone();
         if self.features.extra_scrape_metrics {
             jobs.iter_mut().for_each(|job| job.extra_scrape_metrics = Some(true));
         }
         self.scrape.apply(jobs)?;
+        self.alerting.apply(&config, rules, self.external_url.to_string(), &self.scrape).await?;
         let now = self.clock.now();
-        *self.state.write() = State { config: Arc::new(config), read_at: now, last_reload_succeeded: true };
+        *self.state.write() = State { config, read_at: now, last_reload_succeeded: true };
         self.reloads.succeeded(now);
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
+use ferula::alerting::NotifierOptions;
 use ferula::api::ExternalUrl;
 use ferula::model::parse_duration;
 use ferula::model::yaml::ByteSize;
@@ -116,25 +117,25 @@ const FLAGS: &[Row] = &[
         "rules.alert.for-outage-tolerance",
         Kind::Duration,
         "1h",
-        NOT_YET,
+        Full,
         "Max time to tolerate an outage for restoring \"for\" state.",
     ),
     (
         "rules.alert.for-grace-period",
         Kind::Duration,
         "10m",
-        NOT_YET,
+        Full,
         "Minimum duration between alert and restored \"for\" state.",
     ),
-    ("rules.alert.resend-delay", Kind::Duration, "1m", NOT_YET, "Minimum time to wait before resending an alert."),
-    ("rules.max-concurrent-evals", Number, "4", NOT_YET, "Concurrency limit for independent rules."),
-    ("alertmanager.notification-queue-capacity", Number, "10000", NOT_YET, "Capacity of the queue of notifications."),
-    ("alertmanager.notification-batch-size", Number, "256", NOT_YET, "Maximum number of notifications per batch."),
+    ("rules.alert.resend-delay", Kind::Duration, "1m", Full, "Minimum time to wait before resending an alert."),
+    ("rules.max-concurrent-evals", Number, "4", Full, "Concurrency limit for independent rules."),
+    ("alertmanager.notification-queue-capacity", Number, "10000", Full, "Capacity of the queue of notifications."),
+    ("alertmanager.notification-batch-size", Number, "256", Full, "Maximum number of notifications per batch."),
     (
         "alertmanager.drain-notification-queue-on-shutdown",
         Switch,
         "on",
-        NOT_YET,
+        Full,
         "Send what is queued before shutting down.",
     ),
     ("query.lookback-delta", Kind::Duration, "5m", Full, "Maximum lookback duration for retrieving metrics."),
@@ -256,6 +257,14 @@ impl Flags {
         self.given("web.external-url").filter(|url| !url.is_empty())?.parse().ok()
     }
 
+    /// `--alertmanager.*`.
+    pub(crate) fn notifier(&self) -> NotifierOptions {
+        NotifierOptions::default()
+            .queue_capacity(self.number("alertmanager.notification-queue-capacity"))
+            .batch_size(self.number("alertmanager.notification-batch-size"))
+            .drain(self.is_on("alertmanager.drain-notification-queue-on-shutdown"))
+    }
+
     /// `--query.*`.
     pub(crate) fn engine(&self) -> EngineOptions {
         let mut options = EngineOptions::default();
@@ -361,7 +370,7 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_says_so() {
-        let flags = parse(&["--rules.max-concurrent-evals=3"]).unwrap();
+        let flags = parse(&["--storage.tsdb.samples-per-chunk=240"]).unwrap();
         assert_eq!(flags.warnings().count(), 1);
         assert_eq!(parse(&[]).unwrap().warnings().count(), 0);
         assert_eq!(parse(&[]).unwrap().duration("query.lookback-delta"), Duration::from_secs(300));

@@ -88,6 +88,11 @@ fn builder(flags: &Flags) -> MonitorBuilder {
         .features(features(flags.text("enable-feature")))
         .engine(flags.engine())
         .storage(flags.storage())
+        .alert_outage_tolerance(flags.duration("rules.alert.for-outage-tolerance"))
+        .alert_grace_period(flags.duration("rules.alert.for-grace-period"))
+        .alert_resend_delay(flags.duration("rules.alert.resend-delay"))
+        .rule_concurrency(rule_concurrency(flags))
+        .notifier(flags.notifier())
         .connections_max(flags.number("web.max-connections"))
         .read_timeout(flags.duration("web.read-timeout"))
         .remote_write_receiver(flags.is_on("web.enable-remote-write-receiver"))
@@ -116,6 +121,12 @@ fn builder(flags: &Flags) -> MonitorBuilder {
         0 => builder,
         bytes => builder.retention_bytes(bytes),
     }
+}
+
+/// Rules are evaluated side by side only with the feature for it, as upstream.
+fn rule_concurrency(flags: &Flags) -> usize {
+    let is_on = flags.list("enable-feature").any(|name| name.trim() == "concurrent-rule-eval");
+    if is_on { flags.number("rules.max-concurrent-evals") } else { 0 }
 }
 
 /// The job of a server without a configuration.

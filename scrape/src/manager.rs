@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::discovery::{Discoverer, DiscoveryConfig, DiscoveryError, Groups};
+use crate::discovery::{Discoverer, DiscoveryConfig, DiscoveryError, DiscoveryWatch, Groups};
 use crate::failure::FailureLog;
 use crate::fetch::{Transport, TransportError};
 use crate::http::HttpTransport;
@@ -244,6 +244,21 @@ impl ScrapeManager {
         self.shared.carry_out(&mut state, &wanted, changes);
         self.shared.around.metrics.reload_length.observe_duration(started.elapsed());
         Ok(())
+    }
+
+    /// Follows discoveries for someone else, who is told all groups now and whenever they change; `name` says for whom, in
+    /// metrics and messages.
+    ///
+    /// # Errors
+    ///
+    /// A discovery cannot be started.
+    pub fn watch(
+        &self,
+        name: &str,
+        configs: &[DiscoveryConfig],
+        changed: impl FnMut(Vec<TargetGroup>) + Send + 'static,
+    ) -> Result<DiscoveryWatch, DiscoveryError> {
+        DiscoveryWatch::start(name, configs, &self.shared.discovery_metrics, &self.shared.runtime, changed)
     }
 
     /// The active targets, by job.

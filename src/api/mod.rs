@@ -18,12 +18,14 @@ mod json;
 mod params;
 mod query;
 mod response;
+mod rules;
 mod series;
 mod status;
 mod targets;
 
 use std::sync::Arc;
 
+use ferula_alerting::{Notifier, RuleManager};
 use ferula_model::{Clock, ExemplarQueryable, Labels, Queryable};
 use ferula_promql::{CancelToken, Engine, Statistics};
 use ferula_scrape::ScrapeManager;
@@ -62,6 +64,8 @@ pub struct Api {
     pub(crate) external_labels: Arc<dyn Fn() -> Labels + Send + Sync>,
     pub(crate) admin: Option<Arc<dyn Admin>>,
     pub(crate) scrape: Option<Arc<ScrapeManager>>,
+    pub(crate) rules: Option<Arc<RuleManager>>,
+    pub(crate) notifier: Option<Arc<Notifier>>,
     pub(crate) external_url: ExternalUrl,
     pub(crate) query_observer: Arc<dyn Fn(&Statistics) + Send + Sync>,
 }
@@ -78,6 +82,8 @@ impl Api {
             external_labels: Arc::new(Labels::empty),
             admin: None,
             scrape: None,
+            rules: None,
+            notifier: None,
             external_url: ExternalUrl::default(),
             query_observer: Arc::new(|_| {}),
         }
@@ -108,6 +114,15 @@ impl Api {
     #[must_use]
     pub fn with_scrape(mut self, scrape: Arc<ScrapeManager>) -> Self {
         self.scrape = Some(scrape);
+        self
+    }
+
+    /// Answers `/rules` and `/alerts` from a rule manager and `/alertmanagers` from a notifier; without them they are
+    /// empty.
+    #[must_use]
+    pub fn with_alerting(mut self, rules: Arc<RuleManager>, notifier: Arc<Notifier>) -> Self {
+        self.rules = Some(rules);
+        self.notifier = Some(notifier);
         self
     }
 
@@ -158,7 +173,9 @@ impl Api {
             ["metadata"] if get => targets::metadata(self, request),
             ["scrape_pools"] if get => targets::pools(self),
             ["scrape_pools", "config"] if get => targets::pool_config(self, request),
-            ["alertmanagers"] if get => Ok(Response::data(br#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#)),
+            ["rules"] if get => rules::rules(self, request),
+            ["alerts"] if get => rules::alerts(self),
+            ["alertmanagers"] if get => rules::alertmanagers(self),
             ["notifications"] if get => Ok(Response::data(b"[]")),
             ["status", page] if get => status::answer(self, request, page),
             _ => return Response::not_found(),

@@ -53,6 +53,13 @@ impl std::str::FromStr for ExternalUrl {
     }
 }
 
+/// The URL without a slash at its end.
+impl std::fmt::Display for ExternalUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.host, self.path)
+    }
+}
+
 impl ExternalUrl {
     /// A URL of a target as others can follow it: `localhost` becomes the external host, and this server itself is shown
     /// with its external scheme and port.

@@ -10,8 +10,9 @@
 //! configuration ([`Config::to_yaml`]) fills in defaults and hides secrets. Behaviour follows Prometheus 3.14,
 //! `config/config.go`.
 //!
-//! Reading order: [`Config`], [`global`](GlobalConfig), [`storage`](StorageConfig), `files` (paths and patterns).
+//! Reading order: [`Config`], [`global`](GlobalConfig), [`alerting`](AlertingConfig), [`storage`](StorageConfig), `files` (paths and patterns).
 
+mod alerting;
 mod files;
 mod global;
 mod storage;
@@ -21,8 +22,10 @@ use std::path::{Path, PathBuf};
 use ferula_model::Labels;
 use ferula_model::yaml::{self, Context, Decode, Encode, Fields, Kind, Node, Struct, YamlError};
 use ferula_scrape::ScrapeConfig;
+use ferula_scrape::relabel::RelabelConfig;
 use thiserror::Error;
 
+pub use alerting::{AlertingConfig, AlertmanagerSection};
 pub use global::GlobalConfig;
 pub use storage::{ChunkEncoding, RetentionConfig, StorageConfig};
 
@@ -48,6 +51,8 @@ pub struct Config {
     pub scrape_config_files: Vec<String>,
     /// The jobs, with what they inherit from `global`.
     pub scrape_configs: Vec<ScrapeConfig>,
+    /// To whom alerts go.
+    pub alerting: AlertingConfig,
     /// How samples are stored.
     pub storage: StorageConfig,
     /// Sections that are known to Prometheus but not to this build, as they were written.
@@ -55,7 +60,7 @@ pub struct Config {
 }
 
 /// Sections without which something would be missing: a monitor refuses to start with them.
-const UNSUPPORTED: [&str; 3] = ["alerting", "remote_write", "remote_read"];
+const UNSUPPORTED: [&str; 2] = ["remote_write", "remote_read"];
 
 /// Sections that change nothing here.
 const WITHOUT_EFFECT: [&str; 3] = ["runtime", "tracing", "otlp"];
@@ -126,6 +131,7 @@ impl Config {
         for pattern in self.rule_files.iter_mut().chain(&mut self.scrape_config_files) {
             files::resolve(pattern, directory);
         }
+        self.alerting.resolve_paths(directory);
         for job in &mut self.scrape_configs {
             job.resolve_paths(directory);
         }
@@ -178,6 +184,7 @@ impl Struct for Config {
         set_patterns(fields, "scrape_config_files", "scrape config", &mut self.scrape_config_files);
         let global = &self.global;
         fields.set_with("scrape_configs", &mut self.scrape_configs, |node, context| jobs(node, context, global));
+        fields.set("alerting", &mut self.alerting);
         fields.set("storage", &mut self.storage);
         for key in UNSUPPORTED.into_iter().chain(WITHOUT_EFFECT) {
             let mut section = Node::default();
@@ -195,7 +202,8 @@ impl Encode for Config {
             Some((key, section)) => node.put_some(key, &section.without_secrets()),
             None => node,
         };
-        node = other(other(node, "runtime"), "alerting")
+        node = other(node, "runtime")
+            .put_some("alerting", &self.alerting)
             .put_some("rule_files", &self.rule_files)
             .put_some("scrape_config_files", &self.scrape_config_files)
             .put_some("scrape_configs", &self.scrape_configs)
@@ -227,6 +235,19 @@ pub(crate) fn jobs(node: &Node, context: &mut Context, global: &GlobalConfig) ->
         jobs.push(job);
     }
     (context.len() == before).then_some(jobs)
+}
+
+/// Rules of which none may be null; `complaint` says what is wrong with one that is.
+fn set_rules(fields: &mut Fields<'_>, key: &str, complaint: &str, place: &mut Vec<RelabelConfig>) {
+    fields.set_with(key, place, |node, context| {
+        if let Kind::Sequence(rules) = &node.kind
+            && let Some(empty) = rules.iter().find(|rule| rule.is_null())
+        {
+            context.trouble(empty, complaint);
+            return None;
+        }
+        Vec::decode(node, context)
+    });
 }
 
 fn repeated_job(name: &str) -> String {

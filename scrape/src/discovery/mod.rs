@@ -12,11 +12,13 @@ mod file;
 mod http;
 mod json;
 mod refresh;
+mod watch;
 mod yaml;
 
 pub use file::{FileDiscovery, expand};
 pub use http::HttpDiscovery;
 pub use refresh::{DiscoveryError, Found, Refresh, RefreshDiscoverer};
+pub use watch::DiscoveryWatch;
 
 use std::fmt;
 use std::future::Future;
@@ -110,13 +112,14 @@ impl DiscoveryConfig {
     }
 
     /// A static address with a `/` in it, which no request could reach.
-    pub(crate) fn impossible_address(&self) -> Option<&str> {
+    pub fn impossible_address(&self) -> Option<&str> {
         let Self::Static(groups) = self else { return None };
         let addresses = groups.iter().flat_map(|group| &group.targets).filter_map(|labels| labels.get("__address__"));
         addresses.into_iter().find(|address| address.contains('/'))
     }
 
-    pub(crate) fn resolve_paths(&mut self, directory: &Path) {
+    /// Makes every relative file name relative to `directory`, that of the configuration file.
+    pub fn resolve_paths(&mut self, directory: &Path) {
         match self {
             Self::File(file) => file.resolve_paths(directory),
             Self::Http(http) => http.http.resolve_paths(directory),
