@@ -29,6 +29,7 @@ use ferula_model::{Columns, Labels, Sample, Timestamp, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use crate::block::meta::HINT_OUT_OF_ORDER;
 use crate::block::{BlockError, BlockMeta, BlockOptions, BlockWriter, Ulids};
 use crate::chunk::{EncodedChunk, FloatEncoding, encode};
 use crate::compact::plan::BLOCK_RANGE_DEFAULT;
@@ -128,7 +129,9 @@ impl Backfill {
         });
         let times = || samples.iter().map(|(_, sample)| sample.timestamp.0);
         let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
-        let meta = BlockMeta::new(self.ulids.next(Timestamp(first)), first, last.saturating_add(1));
+        // The block may reach into the time of a head, which must not take that for its own.
+        let meta = BlockMeta::new(self.ulids.next(Timestamp(first)), first, last.saturating_add(1))
+            .with_hint(HINT_OUT_OF_ORDER);
         let mut writer = BlockWriter::create(&self.fs, &self.root, meta, BlockOptions::default())?;
         let mut chunks = Vec::new();
         for group in samples.chunk_by(|a, b| a.0 == b.0) {

@@ -13,12 +13,15 @@ use ferula_model::{
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::block::{BlockDirectory, BlockDirectoryOptions, BlockError, BlockOptions, Quarantined, Ulids};
+use crate::block::meta::HINT_OUT_OF_ORDER;
+use crate::block::{BlockDirectory, BlockDirectoryOptions, BlockError, BlockMeta, BlockOptions, Quarantined, Ulids};
 use crate::compact::{CompactionOptions, Retention};
 use crate::fs::{Context, Fs, FsError, Lock, RealFs, create_durably};
-use crate::head::{Cardinality, Head, HeadOptions, HeadStats, ReplayError, ReplayReport};
+use crate::head::{Cardinality, Head, HeadOptions, HeadStats, ReplayError, ReplayProgress, ReplayReport, WalReplay};
+use crate::maintain::{Maintenance, MaintenanceStats};
 use crate::snapshot::Snapshot;
 use crate::wal::SEGMENT_BYTES_DEFAULT;
+use crate::wal::reader::ReadError;
 use crate::wal::writer::WalCompression;
 
 /// When the log is made durable against a loss of power. A crash of the process alone never loses what was acknowledged.
@@ -46,6 +49,7 @@ pub struct DbBuilder {
     ulids: Option<u64>,
     lock_file: bool,
     head: HeadOptions,
+    progress: ReplayProgress,
 }
 
 /// Why a database could not be opened.
@@ -82,9 +86,24 @@ pub enum DbError {
     /// The head could not be read.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
     /// The database takes no writes any more.
     #[error("storage is not writable: {0}")]
     NotWritable(String),
+}
+
+impl DbError {
+    /// Whether the disk has no space left: it is tried again, and works when there is some.
+    pub fn is_full(&self) -> bool {
+        match self {
+            DbError::Fs(error) | DbError::Block(BlockError::Io(error)) | DbError::Log(ReadError::Fs(error)) => {
+                error.is_full()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl DbBuilder {
@@ -203,6 +222,13 @@ impl DbBuilder {
         self
     }
 
+    /// Shows how far the replay of the log is while [`open`](Self::open) works. Default: nobody looks.
+    #[must_use]
+    pub fn replay_progress(mut self, progress: &ReplayProgress) -> Self {
+        self.progress = progress.clone();
+        self
+    }
+
     /// Opens the database, and creates it if it is not there.
     ///
     /// What is damaged is put aside or cut off, counted and reported (see [`Db::opened`]); it does not keep the database
@@ -232,7 +258,7 @@ impl DbBuilder {
         let blocks = BlockDirectory::open(&fs, &path, options, ulids)?;
         let valid_from = in_order_end(&blocks);
         let head_options = HeadOptions { block_range, ..self.head };
-        let (head, report) = Head::open(Arc::clone(&fs), &path, self.clock, head_options, valid_from)?;
+        let (head, report) = Head::open(Arc::clone(&fs), &path, self.clock, head_options, valid_from, self.progress)?;
         Ok(Db {
             fs,
             path,
@@ -240,7 +266,8 @@ impl DbBuilder {
             blocks,
             report,
             closed: AtomicBool::new(false),
-            maintaining: Mutex::new(()),
+            maintaining: Mutex::default(),
+            maintenance_stats: Mutex::default(),
             lock: Mutex::new(lock),
         })
     }
@@ -250,12 +277,9 @@ impl DbBuilder {
 fn in_order_end(blocks: &BlockDirectory) -> i64 {
     let list = blocks.list();
     let metas = list.iter().map(|block| block.meta());
-    let in_order = metas.filter(|meta| !meta.compaction.hints.iter().any(|hint| hint == FROM_OUT_OF_ORDER));
+    let in_order = metas.filter(|meta| !meta.has_hint(HINT_OUT_OF_ORDER));
     in_order.map(|meta| meta.max_time).max().unwrap_or(i64::MIN)
 }
-
-/// What blocks of late samples say about themselves.
-pub(crate) const FROM_OUT_OF_ORDER: &str = "from-out-of-order";
 
 fn take_lock(fs: &dyn Fs, path: &Path) -> Result<Box<dyn Lock>, OpenError> {
     let file = path.join("lock");
@@ -296,7 +320,8 @@ pub struct Db {
     report: ReplayReport,
     closed: AtomicBool,
     /// Held by whoever compacts, deletes or takes a snapshot.
-    pub(crate) maintaining: Mutex<()>,
+    pub(crate) maintaining: Mutex<Maintenance>,
+    pub(crate) maintenance_stats: Mutex<MaintenanceStats>,
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
@@ -308,17 +333,8 @@ pub struct DbStats {
     pub head: HeadStats,
     /// The blocks.
     pub blocks: crate::block::BlockDirectoryStats,
-}
-
-/// How far replay is, in segments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WalReplay {
-    /// The first segment.
-    pub min: u64,
-    /// The last segment.
-    pub max: u64,
-    /// The segment that is being read.
-    pub current: u64,
+    /// What was done about them.
+    pub maintenance: MaintenanceStats,
 }
 
 impl Db {
@@ -334,6 +350,7 @@ impl Db {
             overlapping: true,
             ulids: None,
             lock_file: true,
+            progress: ReplayProgress::default(),
             head: HeadOptions {
                 block_range: 0,
                 late_window: 0,
@@ -365,7 +382,17 @@ impl Db {
 
     /// How the database stands.
     pub fn stats(&self) -> DbStats {
-        DbStats { head: self.head.stats(), blocks: self.blocks.stats() }
+        let maintenance = *self.maintenance_stats.lock();
+        DbStats { head: self.head.stats(), blocks: self.blocks.stats(), maintenance }
+    }
+
+    /// The blocks that serve, by rising start, as their `meta.json` describes them.
+    pub fn blocks(&self) -> Vec<Arc<BlockMeta>> {
+        self.blocks.list().iter().map(|block| block.meta()).collect()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// About how many bytes the head occupies: what [`DbBuilder::memory_limit`] is held against. Walks all series.
@@ -380,12 +407,7 @@ impl Db {
 
     /// How far replay is. A database that is open has done it.
     pub fn wal_replay(&self) -> WalReplay {
-        let progress = &self.head.replay;
-        WalReplay {
-            min: progress.first.load(Ordering::Relaxed),
-            max: progress.last.load(Ordering::Relaxed),
-            current: progress.current.load(Ordering::Relaxed),
-        }
+        self.head.replay.read()
     }
 
     /// Makes everything durable that was acknowledged.
@@ -407,6 +429,9 @@ impl Db {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // A merge that is under way ends early; everything else ends by itself.
+        self.blocks.stop();
+        let _maintenance = self.maintaining.lock();
         let result = self.head.close();
         *self.lock.lock() = None;
         result

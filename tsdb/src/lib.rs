@@ -8,10 +8,12 @@ pub mod compact;
 pub mod db;
 pub mod fs;
 mod head;
+mod maintain;
 pub mod postings;
 mod snapshot;
 pub mod verify;
 pub mod wal;
 
-pub use db::{Db, DbBuilder, DbError, DbStats, Durability, OpenError, WalReplay};
-pub use head::{Cardinality, HeadStats, ReplayError, ReplayReport};
+pub use db::{Db, DbBuilder, DbError, DbStats, Durability, OpenError};
+pub use head::{Cardinality, HeadStats, ReplayError, ReplayProgress, ReplayReport, WalReplay};
+pub use maintain::{MaintenanceStats, Reload, Tick};

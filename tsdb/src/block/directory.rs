@@ -230,10 +230,21 @@ impl BlockDirectory {
     /// A block is damaged: it is marked and not tried again. Or the disk refused, because it is full for instance: try again
     /// later. All blocks serve as before.
     pub fn compact(&self, now: Timestamp) -> Result<Option<Compacted>, BlockError> {
+        self.compact_before(now, i64::MAX)
+    }
+
+    /// As [`compact`](Self::compact), but leaves alone the blocks that end after `settled` (milliseconds): the head still has
+    /// samples of their time, and a block that seems to have them all would let Prometheus pass over these at its next start.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub fn compact_before(&self, now: Timestamp, settled: i64) -> Result<Option<Compacted>, BlockError> {
         let _changing = self.changing.lock();
         let options = self.options();
         let list = self.list();
-        let metas: Vec<Arc<BlockMeta>> = list.iter().map(|block| block.meta()).collect();
+        let all = list.iter().map(|block| block.meta());
+        let metas: Vec<Arc<BlockMeta>> = all.filter(|meta| meta.max_time <= settled).collect();
         let Some(plan) = plan(metas.iter().map(|meta| &**meta), &options.compaction) else {
             return Ok(None);
         };
@@ -309,6 +320,11 @@ impl BlockDirectory {
                 }
             }
         }
+    }
+
+    /// Becomes true when the directory is stopped.
+    pub(crate) fn stopped(&self) -> &AtomicBool {
+        &self.stopped
     }
 
     /// Ends a merge that is under way in another thread, and refuses further ones with [`BlockError::Stopped`]: the database is

@@ -128,6 +128,15 @@ impl BlockMeta {
         Self { ulid, min_time, max_time, stats, compaction, version: META_VERSION, other }
     }
 
+    /// The same with a hint about the kind of its samples, such as [`HINT_OUT_OF_ORDER`].
+    #[must_use]
+    pub fn with_hint(mut self, hint: &str) -> Self {
+        if let Err(at) = self.compaction.hints.binary_search_by(|known| known.as_str().cmp(hint)) {
+            self.compaction.hints.insert(at, hint.to_owned());
+        }
+        self
+    }
+
     /// Reads a `meta.json`; `path` is for the error.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! The batch: judged when it is staged, logged as a whole, then visible as a whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ferula_model::{
-    AppendError, Appender, CommitError, CommitSummary, Exemplar, Histogram, IntegerHistogram, Metadata, Sample,
-    SeriesRef, Timestamp, Value, is_stale, millis,
+    AppendError, Appender, Columns, CommitError, CommitSummary, Exemplar, Histogram, IntegerHistogram, Metadata,
+    Sample, SeriesRef, Timestamp, Value, is_stale, millis,
 };
 use ferula_model::{FloatHistogram, STALE_MARKER};
 
@@ -15,7 +16,7 @@ use super::series::{FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
 use super::verdict::{Verdict, Window, judge};
 use crate::chunk::{self, EncodedChunk, FloatEncoding};
 use crate::db::Durability;
-use crate::fs::FsError;
+use crate::fs::{Context, FsError};
 use crate::wal::format::{
     self, ExemplarRecord, HistogramRecord, MarkerRecord, RecordType, put_exemplars, put_histograms, put_markers,
     put_metadata, put_series,
@@ -28,12 +29,26 @@ const LATE_SAMPLES: usize = 32;
 const RECORD_ITEMS: usize = 1 << 16;
 
 /// What an appender has staged. Kept for the next one when it is done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
+    /// The oldest time that was staged in order.
+    oldest: i64,
     floats: Vec<FloatItem>,
     histograms: Vec<HistogramItem>,
     exemplars: Vec<(u32, i64, Exemplar)>,
     metadata: Vec<(u32, Metadata)>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            oldest: i64::MAX,
+            floats: Vec::new(),
+            histograms: Vec::new(),
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +71,7 @@ pub(super) struct HistogramItem {
 
 impl Batch {
     fn clear(&mut self) {
+        self.oldest = i64::MAX;
         self.floats.clear();
         self.histograms.clear();
         self.exemplars.clear();
@@ -63,6 +79,36 @@ impl Batch {
         // One large batch should not pin its memory for ever.
         self.floats.shrink_to(1 << 17);
         self.histograms.shrink_to(1 << 12);
+    }
+
+    #[inline]
+    fn note(&mut self, time: i64, late: bool) {
+        if !late && time < self.oldest {
+            self.oldest = time;
+        }
+    }
+
+    /// Takes out the samples in order that are older than `time`: their range has become a block since they were staged.
+    /// Says how many.
+    fn drop_before(&mut self, time: i64) -> usize {
+        let before = self.floats.len() + self.histograms.len();
+        if self.oldest >= time {
+            return 0;
+        }
+        if !self.histograms.is_empty() {
+            let outrun = |item: &FloatItem| !item.late && item.time < time;
+            let mut outrun_before = 0;
+            let mut floats = self.floats.iter().enumerate().peekable();
+            for histogram in &mut self.histograms {
+                while let Some((_, float)) = floats.next_if(|(at, _)| *at < histogram.after) {
+                    outrun_before += usize::from(outrun(float));
+                }
+                histogram.after -= outrun_before;
+            }
+        }
+        self.floats.retain(|item| item.late || item.time >= time);
+        self.histograms.retain(|item| item.late || item.time >= time);
+        before - self.floats.len() - self.histograms.len()
     }
 
     /// The batch as runs of floats and histograms in the order they were staged, so that the log has the order in which
@@ -92,7 +138,7 @@ impl Batch {
 pub(super) struct Commit {
     pub(super) wal: Option<WalWriter>,
     pub(super) wbl: Option<WalWriter>,
-    record: Vec<u8>,
+    pub(super) record: Vec<u8>,
     /// Why nothing may be written any more.
     pub(super) broken: Option<String>,
     /// When the log was last made durable, in milliseconds.
@@ -106,13 +152,70 @@ pub(crate) struct HeadAppender<'a> {
     head: &'a Head,
     batch: Batch,
     window: Window,
+    /// How many collections of series there had been when it began.
+    collection: u64,
+}
+
+/// All batches that are open, and buffers of those that are not.
+#[derive(Debug, Default)]
+pub(super) struct Appenders {
+    spare: Vec<Batch>,
+    /// How many began after so many collections.
+    open: BTreeMap<u64, usize>,
+    /// How many began at all.
+    pub(super) created: u64,
+}
+
+impl Appenders {
+    fn begin(&mut self, collection: u64) -> Batch {
+        *self.open.entry(collection).or_default() += 1;
+        self.created += 1;
+        self.spare.pop().unwrap_or_default()
+    }
+
+    fn end(&mut self, collection: u64, batch: Batch) {
+        if let Some(count) = self.open.get_mut(&collection) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&collection);
+            }
+        }
+        if self.spare.len() < 8 {
+            self.spare.push(batch);
+        }
+    }
+
+    /// After how many collections the oldest open batch began.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.open.keys().next().copied()
+    }
+
+    /// How many batches are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.values().sum()
+    }
 }
 
 impl Head {
     /// Begins a batch.
     pub(crate) fn appender(&self) -> HeadAppender<'_> {
-        let batch = self.batches.lock().pop().unwrap_or_default();
-        HeadAppender { head: self, batch, window: self.window() }
+        let collection = self.counters.collections.load(Ordering::Acquire);
+        let batch = self.appenders.lock().begin(collection);
+        HeadAppender { head: self, batch, window: self.window(), collection }
+    }
+
+    /// Begins the log of late samples, if there is none yet.
+    pub(super) fn begin_late_log(&self, commit: &mut Commit) -> Result<(), FsError> {
+        if commit.wbl.is_some() {
+            return Ok(());
+        }
+        let (bytes, compression) = {
+            let options = self.options.read();
+            (options.segment_bytes, options.compression)
+        };
+        let dir = self.log_dir(true);
+        commit.wbl = Some(WalWriter::begin(Arc::clone(&self.fs), &dir, 0, bytes, compression)?);
+        Ok(())
     }
 
     /// Begins new segments behind those that were replayed.
@@ -160,6 +263,7 @@ impl Appender for HeadAppender<'_> {
         match judged.ok_or(AppendError::UnknownSeries(series.0))? {
             Ok(verdict) => {
                 if let Some(late) = self.admit(verdict)? {
+                    self.batch.note(time, late);
                     self.batch.floats.push(FloatItem { series: number, late, time, value });
                 }
                 Ok(())
@@ -200,8 +304,9 @@ impl Appender for HeadAppender<'_> {
         Ok(())
     }
 
-    fn commit(self: Box<Self>) -> Result<CommitSummary, CommitError> {
-        self.head.commit(&self.batch)
+    fn commit(mut self: Box<Self>) -> Result<CommitSummary, CommitError> {
+        let head = self.head;
+        head.commit(&mut self.batch)
     }
 
     fn rollback(self: Box<Self>) {}
@@ -211,10 +316,7 @@ impl Drop for HeadAppender<'_> {
     fn drop(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
-        let mut batches = self.head.batches.lock();
-        if batches.len() < 8 {
-            batches.push(batch);
-        }
+        self.head.appenders.lock().end(self.collection, batch);
     }
 }
 
@@ -244,6 +346,7 @@ impl HeadAppender<'_> {
         });
         if let Some(late) = self.admit(judged.ok_or(AppendError::UnknownSeries(series.0))?)? {
             let after = self.batch.floats.len();
+            self.batch.note(time, late);
             self.batch.histograms.push(HistogramItem { series: number, late, after, time, value });
         }
         Ok(())
@@ -284,43 +387,58 @@ fn stale_histogram(last: Option<&Histogram>) -> Histogram {
 }
 
 impl Head {
-    fn commit(&self, batch: &Batch) -> Result<CommitSummary, CommitError> {
+    fn commit(&self, batch: &mut Batch) -> Result<CommitSummary, CommitError> {
         let mut commit = self.commit.lock();
         if let Some(reason) = &commit.broken {
             return Err(CommitError::NotWritable(reason.clone()));
         }
         let commit = &mut *commit;
+        let outrun = batch.drop_before(self.valid_from.load(Ordering::Acquire));
+        self.counters.lost.fetch_add(outrun as u64, Ordering::Relaxed);
         self.log(commit, batch)?;
         let number = self.readers.next_commit();
-        let summary = self.apply(commit, number, batch);
+        let mut summary = self.apply(commit, number, batch);
         self.readers.publish(number);
+        summary.dropped += outrun;
         Ok(summary)
     }
 
     /// Writes series, samples and the rest of a batch to the logs.
     fn log(&self, commit: &mut Commit, batch: &Batch) -> Result<(), CommitError> {
         let new_series = std::mem::take(&mut *self.unlogged.lock());
-        let result = self.write_log(commit, &new_series, batch);
-        let result = result.and_then(|()| self.sync_if_due(commit));
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // The series are logged with the next batch.
-                self.unlogged.lock().extend_from_slice(&new_series);
-                for wal in [&mut commit.wal, &mut commit.wbl].into_iter().flatten() {
-                    wal.discard();
-                }
-                self.counters.wal_failures.fetch_add(1, Ordering::Relaxed);
-                let source = match error {
-                    WalError::Refused(error) => error,
-                    WalError::Broken(error) => {
-                        commit.broken = Some(format!("{error}: {}; reopen the database", error.source));
-                        error
-                    }
-                };
-                Err(CommitError::Io { context: source.to_string(), source: source.source })
+        let written = self.write(commit, |commit| {
+            self.write_log(commit, &new_series, batch)?;
+            self.sync_if_due(commit)
+        });
+        written.map_err(|error| {
+            // The series are logged with the next batch.
+            self.unlogged.lock().extend_from_slice(&new_series);
+            CommitError::Io { context: error.to_string(), source: error.source }
+        })
+    }
+
+    /// Writes to the logs, all or nothing.
+    pub(super) fn write(
+        &self,
+        commit: &mut Commit,
+        write: impl FnOnce(&mut Commit) -> Result<(), WalError>,
+    ) -> Result<(), FsError> {
+        let marks = [&commit.wal, &commit.wbl].map(|log| log.as_ref().map(WalWriter::mark));
+        let Err(error) = write(commit) else { return Ok(()) };
+        self.counters.wal_failures.fetch_add(1, Ordering::Relaxed);
+        let (error, mut broken) = match error {
+            WalError::Refused(error) => (error, false),
+            WalError::Broken(error) => (error, true),
+        };
+        for (log, mark) in [&mut commit.wal, &mut commit.wbl].into_iter().zip(marks) {
+            if let (Some(log), Some(mark), false) = (log, mark, broken) {
+                broken = log.roll_back(mark).is_err();
             }
         }
+        if broken {
+            commit.broken = Some(format!("{error}: {}; reopen the database", error.source));
+        }
+        Err(error)
     }
 
     fn write_log(&self, commit: &mut Commit, new_series: &[u32], batch: &Batch) -> Result<(), WalError> {
@@ -332,25 +450,23 @@ impl Head {
             record.clear();
             record.push(RecordType::Metadata as u8);
             batch.metadata.iter().for_each(|(series, metadata)| put_metadata(record, u64::from(*series), metadata));
-            wal.add(record).map_err(WalError::Refused)?;
+            wal.add(record)?;
         }
         let mut is_late = false;
         for (floats, histograms) in batch.runs() {
-            is_late |= log_floats(wal, record, floats, false).map_err(WalError::Refused)?;
-            is_late |= log_histograms(wal, record, histograms, false).map_err(WalError::Refused)?;
+            is_late |= log_floats(wal, record, floats, false)?;
+            is_late |= log_histograms(wal, record, histograms, false)?;
         }
         if !batch.exemplars.is_empty() {
             record.clear();
             put_exemplars(record, &batch.exemplars.iter().map(exemplar_record).collect::<Vec<_>>());
-            wal.add(record).map_err(WalError::Refused)?;
+            wal.add(record)?;
         }
         wal.flush()?;
-        if is_late {
-            if let Some(wbl) = wbl {
-                log_floats(wbl, record, &batch.floats, true).map_err(WalError::Refused)?;
-                log_histograms(wbl, record, &batch.histograms, true).map_err(WalError::Refused)?;
-                wbl.flush()?;
-            }
+        if is_late && let Some(wbl) = wbl {
+            log_floats(wbl, record, &batch.floats, true)?;
+            log_histograms(wbl, record, &batch.histograms, true)?;
+            wbl.flush()?;
         }
         Ok(())
     }
@@ -363,7 +479,7 @@ impl Head {
             for &series in part {
                 self.pages.with(series, |state| put_series(record, u64::from(series), index.texts(&state.labels)));
             }
-            wal.add(record).map_err(WalError::Refused)?;
+            wal.add(record)?;
         }
         Ok(())
     }
@@ -397,13 +513,17 @@ impl Head {
                 self.apply_histogram(number, oldest_reader, block_range, item, &mut applied);
             }
         }
-        if !applied.markers.is_empty() {
-            if let Some(wbl) = &mut commit.wbl {
-                commit.record.clear();
-                put_markers(&mut commit.record, &applied.markers);
-                // Without the markers, replay adds the samples once more; they are the same samples.
-                if wbl.add(&commit.record).is_err() || wbl.flush().is_err() {
-                    self.counters.wal_failures.fetch_add(1, Ordering::Relaxed);
+        if !applied.markers.is_empty()
+            && let Some(wbl) = &mut commit.wbl
+        {
+            commit.record.clear();
+            put_markers(&mut commit.record, &applied.markers);
+            // Without the markers, replay adds the samples once more; they are the same samples.
+            let mark = wbl.mark();
+            if wbl.add(&commit.record).and_then(|()| wbl.flush()).is_err() {
+                self.counters.wal_failures.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = wbl.roll_back(mark) {
+                    commit.broken = Some(format!("{error}: {}; reopen the database", error.source));
                 }
             }
         }
@@ -438,6 +558,7 @@ impl Head {
         for run in floats.chunk_by(|a, b| a.series as usize / PAGE_SERIES == b.series as usize / PAGE_SERIES) {
             let Some(page) = run.first().and_then(|item| self.pages.page(item.series)) else {
                 applied.dropped += run.len();
+                applied.unknown += run.len() as u64;
                 continue;
             };
             let mut page = page.write();
@@ -445,6 +566,7 @@ impl Head {
                 let Some(series) = page.get_mut(item.series as usize % PAGE_SERIES).filter(|series| !series.is_dead())
                 else {
                     applied.dropped += 1;
+                    applied.unknown += 1;
                     continue;
                 };
                 if item.late {
@@ -491,11 +613,15 @@ impl Head {
         });
         if done.is_none() {
             applied.dropped += 1;
+            applied.unknown += 1;
         }
     }
 
     pub(super) fn apply_late(&self, number: u32, series: &mut Series, time: i64, value: Value, applied: &mut Applied) {
         let late = series.rest_mut().late.get_or_insert_default();
+        if late.is_empty() {
+            self.late_series.lock().insert(number);
+        }
         if !late.insert(time, value) {
             applied.dropped += 1;
             return;
@@ -505,15 +631,23 @@ impl Head {
         // In replay, the marker of the chunk comes right after its last sample.
         if late.open_len() >= if applied.replaying { 2 * LATE_SAMPLES } else { LATE_SAMPLES } {
             let columns = late.take_open();
-            let mut chunks: Vec<EncodedChunk> = Vec::new();
-            chunk::encode(&columns, FloatEncoding::Xor, &mut chunks);
-            for chunk in chunks {
-                let times = (chunk.min_time, chunk.max_time);
-                let place = self.chunks.store(number, chunk.encoding, times, true, &chunk.bytes);
-                late.mapped.push(MappedChunk { place, min_time: chunk.min_time, max_time: chunk.max_time });
-                applied.markers.push(MarkerRecord { series: u64::from(number), chunk: place });
+            for chunk in self.store_late(number, &columns) {
+                late.mapped.push(chunk);
+                applied.markers.push(MarkerRecord { series: u64::from(number), chunk: chunk.place });
             }
         }
+    }
+
+    /// Encodes late samples into the head chunk files.
+    pub(super) fn store_late(&self, number: u32, columns: &Columns) -> Vec<MappedChunk> {
+        let mut chunks: Vec<EncodedChunk> = Vec::new();
+        chunk::encode(columns, FloatEncoding::Xor, &mut chunks);
+        let store = |chunk: EncodedChunk| {
+            let times = (chunk.min_time, chunk.max_time);
+            let place = self.chunks.store(number, chunk.encoding, times, true, &chunk.bytes);
+            MappedChunk { place, min_time: times.0, max_time: times.1 }
+        };
+        chunks.into_iter().map(store).collect()
     }
 
     pub(super) fn store(&self, series: u32, full: &FullChunk<'_>) -> u64 {
@@ -521,11 +655,22 @@ impl Head {
         self.chunks.store(series, full.encoding, (full.min_time, full.max_time), false, full.bytes)
     }
 
-    /// Makes the logs durable.
+    /// Makes the logs durable, while commits go on.
     pub(crate) fn sync(&self) -> Result<(), FsError> {
-        let mut commit = self.commit.lock();
-        commit.synced_at = self.clock.now().as_millis();
-        sync_logs(&mut commit).inspect_err(|error| commit.broken = Some(format!("{error}; reopen the database")))
+        let files = {
+            let mut commit = self.commit.lock();
+            commit.synced_at = self.clock.now().as_millis();
+            if !std::mem::take(&mut commit.unsynced) {
+                return Ok(());
+            }
+            // Segments before these were synced when they were sealed.
+            [&commit.wal, &commit.wbl].map(|log| log.as_ref().map(WalWriter::file))
+        };
+        for (file, path) in files.into_iter().flatten() {
+            let synced = file.sync().context("sync", &path);
+            synced.inspect_err(|error| self.commit.lock().broken = Some(format!("{error}; reopen the database")))?;
+        }
+        Ok(())
     }
 }
 
@@ -536,6 +681,8 @@ pub(super) struct Applied {
     pub(super) histograms: u64,
     pub(super) late: u64,
     pub(super) dropped: usize,
+    /// Of those, samples of series that are not there.
+    pub(super) unknown: u64,
     /// Bounds of what came in order.
     pub(super) min: i64,
     pub(super) max: i64,
@@ -555,7 +702,7 @@ impl Applied {
     }
 }
 
-fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
+pub(super) fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
     if !commit.unsynced {
         return Ok(());
     }
@@ -567,7 +714,7 @@ fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
 }
 
 /// Logs the floats that are, or are not, late; says whether there are others.
-fn log_floats(wal: &mut WalWriter, record: &mut Vec<u8>, items: &[FloatItem], late: bool) -> Result<bool, FsError> {
+fn log_floats(wal: &mut WalWriter, record: &mut Vec<u8>, items: &[FloatItem], late: bool) -> Result<bool, WalError> {
     let mut others = false;
     for part in items.chunks(RECORD_ITEMS) {
         record.clear();
@@ -587,7 +734,7 @@ fn log_histograms(
     record: &mut Vec<u8>,
     items: &[HistogramItem],
     late: bool,
-) -> Result<bool, FsError> {
+) -> Result<bool, WalError> {
     let mut others = false;
     for part in items.chunks(RECORD_ITEMS / 64) {
         let chosen = part.iter().filter(|item| item.late == late);

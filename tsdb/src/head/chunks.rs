@@ -40,7 +40,6 @@ pub(super) struct HeadChunks {
 struct Mapped {
     path: PathBuf,
     map: Option<Map>,
-    newest: i64,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +79,7 @@ impl HeadChunks {
         let mut maps = BTreeMap::new();
         for entry in fs.list(dir).context("list", dir)? {
             if let Ok(number) = entry.name.parse::<u32>() {
-                maps.insert(number, Mapped { path: dir.join(&entry.name), map: None, newest: i64::MIN });
+                maps.insert(number, Mapped { path: dir.join(&entry.name), map: None });
             }
         }
         let number = maps.keys().last().copied().unwrap_or(0);
@@ -102,7 +101,7 @@ impl HeadChunks {
                 continue;
             }
             let map = self.fs.map(&path).context("map", &path)?;
-            let (end, newest) = walk(&map, number, &mut each);
+            let end = walk(&map, number, &mut each);
             let clean = end == map.len() || map.get(end..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
             if end == 0 {
                 // Not even a header: a file that was just created when the power went.
@@ -116,9 +115,6 @@ impl HeadChunks {
             if end < map.len() {
                 let file = self.fs.open(&path).context("open", &path)?;
                 file.set_len(end as u64).context("cut", &path)?;
-            }
-            if let Some(mapped) = self.maps.write().get_mut(&number) {
-                mapped.newest = newest;
             }
         }
         Ok(damaged)
@@ -157,13 +153,8 @@ impl HeadChunks {
         buffer.extend_from_slice(bytes);
         let crc = crc32c::crc32c(buffer.get(start..).unwrap_or_default());
         buffer.extend_from_slice(&crc.to_be_bytes());
-        let number = writer.number;
         if writer.buffer.len() >= BUFFER_BYTES {
             self.write_out(&mut writer);
-        }
-        drop(writer);
-        if let Some(mapped) = self.maps.write().get_mut(&number) {
-            mapped.newest = mapped.newest.max(times.1);
         }
         place
     }
@@ -183,15 +174,27 @@ impl HeadChunks {
         self.write_out(&mut self.writer.lock());
     }
 
-    /// Makes everything that was stored durable.
-    pub(super) fn sync(&self) -> Result<(), FsError> {
+    /// Makes everything that was stored durable. False: some of it is still in memory, because the disk is full.
+    pub(super) fn sync(&self) -> Result<bool, FsError> {
         let mut writer = self.writer.lock();
         self.write_out(&mut writer);
-        match &writer.file {
-            Some(file) => file.sync().context("sync", &self.dir)?,
-            None => return Ok(()),
+        let is_written = writer.buffer.is_empty();
+        drop(writer);
+        for Mapped { path, .. } in self.maps.read().values() {
+            if self.fs.exists(path) {
+                self.fs.open(path).and_then(|file| file.sync()).context("sync", path)?;
+            }
         }
-        self.fs.sync_dir(&self.dir).context("sync folder", &self.dir)
+        self.fs.sync_dir(&self.dir).context("sync folder", &self.dir)?;
+        Ok(is_written)
+    }
+
+    /// Lets new files have higher numbers than `number`: something still speaks of a file with that number.
+    pub(super) fn number_after(&self, number: u32) {
+        let mut writer = self.writer.lock();
+        if writer.file.is_none() && writer.buffer.is_empty() {
+            writer.number = writer.number.max(number);
+        }
     }
 
     fn next_file(&self, writer: &mut Writer) {
@@ -205,7 +208,7 @@ impl HeadChunks {
         writer.number += 1;
         writer.buffer.extend_from_slice(&MAGIC);
         let path = self.dir.join(file_name(writer.number));
-        self.maps.write().insert(writer.number, Mapped { path, map: None, newest: i64::MIN });
+        self.maps.write().insert(writer.number, Mapped { path, map: None });
     }
 
     fn write_out(&self, writer: &mut Writer) {
@@ -252,10 +255,10 @@ impl HeadChunks {
 
     /// A map of the file that reaches beyond `offset`.
     fn map(&self, number: u32, offset: u64) -> Result<Map, StoredError> {
-        if let Some(map) = self.maps.read().get(&number).and_then(|mapped| mapped.map.as_ref()) {
-            if map.len() as u64 > offset {
-                return Ok(map.clone());
-            }
+        if let Some(map) = self.maps.read().get(&number).and_then(|mapped| mapped.map.as_ref())
+            && map.len() as u64 > offset
+        {
+            return Ok(map.clone());
         }
         let mut maps = self.maps.write();
         let Some(mapped) = maps.get_mut(&number) else {
@@ -266,19 +269,17 @@ impl HeadChunks {
         Ok(map)
     }
 
-    /// Deletes files from the front whose chunks all end before `time` and that are before file `keep`.
-    pub(super) fn truncate(&self, time: i64, keep: u32) -> Result<(), FsError> {
+    /// Deletes the files before number `keep`, the first one that is still needed, but never the one that is being written.
+    pub(super) fn truncate(&self, keep: u32) -> Result<(), FsError> {
         let current = self.writer.lock().number;
-        let mut maps = self.maps.write();
-        while let Some(first) = maps.first_entry() {
-            if first.get().newest >= time || *first.key() >= current || *first.key() >= keep {
-                break;
+        loop {
+            let first = self.maps.read().first_key_value().map(|(number, mapped)| (*number, mapped.path.clone()));
+            let Some((number, path)) = first.filter(|(number, _)| *number < current.min(keep)) else { return Ok(()) };
+            if self.fs.exists(&path) {
+                self.fs.remove(&path).context("remove", &path)?;
             }
-            let path = first.get().path.clone();
-            self.fs.remove(&path).context("remove", &path)?;
-            first.remove();
+            self.maps.write().remove(&number);
         }
-        Ok(())
     }
 
     /// Bytes of all files.
@@ -292,15 +293,13 @@ fn file_name(number: u32) -> String {
     format!("{number:06}")
 }
 
-/// Hands out the chunks of a file; says where the last good one ends (0: not even the header is there) and the newest
-/// time.
-fn walk(file: &[u8], number: u32, each: &mut impl FnMut(StoredChunk)) -> (usize, i64) {
+/// Hands out the chunks of a file; says where the last good one ends (0: not even the header is there).
+fn walk(file: &[u8], number: u32, each: &mut impl FnMut(StoredChunk)) -> usize {
     if !file.starts_with(&MAGIC) {
-        return (0, i64::MIN);
+        return 0;
     }
-    let (mut at, mut newest) = (MAGIC.len(), i64::MIN);
+    let mut at = MAGIC.len();
     while let Some(chunk) = file.get(at..).and_then(parse) {
-        newest = newest.max(chunk.max_time);
         each(StoredChunk {
             series: chunk.series,
             place: u64::from(number) << 32 | at as u64,
@@ -311,7 +310,7 @@ fn walk(file: &[u8], number: u32, each: &mut impl FnMut(StoredChunk)) -> (usize,
         });
         at += chunk.length;
     }
-    (at, newest)
+    at
 }
 
 struct Parsed<'a> {
@@ -370,7 +369,7 @@ mod tests {
         assert!(found.iter().all(|chunk| chunk.late == (chunk.series % 5 == 0)));
         let place = chunks.store(9, ChunkEncoding::Xor, (0, 1), false, &[1]);
         assert_eq!(place >> 32, 2, "a new run begins a new file");
-        chunks.truncate(10_000, u32::MAX).unwrap();
+        chunks.truncate(u32::MAX).unwrap();
         assert!(chunks.read(stored[0].0, |_, _| ()).is_err());
         assert!(chunks.read(place, |_, _| ()).is_ok());
     }

@@ -14,6 +14,8 @@ pub(super) struct Late {
     pub(super) mapped: Vec<MappedChunk>,
     /// The open late chunk: sorted by time, each time once.
     open: Vec<(i64, Value)>,
+    /// How many of the mapped chunks are on their way into blocks.
+    pub(super) sealed: usize,
 }
 
 impl Late {
@@ -46,10 +48,21 @@ impl Late {
         columns
     }
 
-    /// The samples of the open chunk are in this one.
-    pub(super) fn replace_open(&mut self, chunk: MappedChunk) {
-        self.open.retain(|(time, _)| !(chunk.min_time..=chunk.max_time).contains(time));
+    /// A chunk that holds samples of the open one, those at `times` (rising).
+    pub(super) fn replace_open(&mut self, chunk: MappedChunk, times: &[i64]) {
+        self.open.retain(|(time, _)| times.binary_search(time).is_err());
         self.mapped.push(chunk);
+    }
+
+    /// Takes samples of the open chunk out between two times, both included.
+    pub(super) fn delete_open(&mut self, min: i64, max: i64) {
+        self.open.retain(|(time, _)| !(min..=max).contains(time));
+    }
+
+    /// Forgets the chunks that blocks have.
+    pub(super) fn forget_sealed(&mut self) {
+        self.mapped.drain(..self.sealed.min(self.mapped.len()));
+        self.sealed = 0;
     }
 
     /// Copies the samples of the open chunk that lie between two times.

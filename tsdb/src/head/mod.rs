@@ -24,11 +24,15 @@
 //! - Locks are taken in this order: commit, index, page, chunk files.
 
 mod append;
+mod boundary;
 mod chunks;
+mod cut;
+mod delete;
 mod exemplars;
 mod index;
 mod late;
 mod maintain;
+mod progress;
 mod readers;
 mod replay;
 mod select;
@@ -42,27 +46,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use ferula_model::{AppendError, Clock};
-use hashbrown::HashMap;
+use ferula_model::{AppendError, Clock, Timestamp};
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
 use crate::block::tombstones::Intervals;
 use crate::db::Durability;
 use crate::fs::{Fs, FsError};
 use crate::wal::writer::WalCompression;
-use append::{Batch, Commit};
+use append::{Appenders, Commit};
+use boundary::Boundary;
 use chunks::HeadChunks;
 use exemplars::ExemplarRing;
 use index::Index;
+use maintain::Idle;
 use readers::Readers;
 use series::{Pages, Series};
 use stats::Counters;
 use table::Table;
 use verdict::Window;
 
+pub(crate) use cut::Parts;
+pub(crate) use maintain::Sealed;
+pub use progress::{ReplayProgress, WalReplay};
 pub(crate) use readers::ReaderGuard;
-pub(crate) use replay::ReplayProgress;
-pub use replay::{LostBytes, ReplayError, ReplayReport};
+pub use replay::{ReplayError, ReplayReport};
 pub(crate) use select::{HeadSet, merge_into};
 pub use stats::{Cardinality, HeadStats};
 
@@ -109,7 +117,12 @@ pub(crate) struct Head {
     /// Samples before this time are in blocks and no longer enter in order.
     valid_from: AtomicI64,
     readers: Readers,
-    batches: Mutex<Vec<Batch>>,
+    appenders: Mutex<Appenders>,
+    /// Series with late samples.
+    late_series: Mutex<HashSet<u32>>,
+    /// Series that are gone, and the last segment of the log that may speak of them.
+    gone: Mutex<HashMap<u32, u64>>,
+    idle: Mutex<Idle>,
     pub(crate) counters: Counters,
     pub(crate) replay: ReplayProgress,
 }
@@ -127,8 +140,10 @@ impl Head {
         clock: Arc<dyn Clock>,
         options: HeadOptions,
         valid_from: i64,
+        progress: ReplayProgress,
     ) -> Result<(Self, ReplayReport), ReplayError> {
         let chunks = HeadChunks::open(Arc::clone(&fs), &dir.join("chunks_head"))?;
+        let boundary = boundary::load(&*fs, dir)?.unwrap_or(Boundary { valid_from, next_series: 1 });
         let head = Self {
             exemplars: RwLock::new(ExemplarRing::new(options.exemplars)),
             commit: Mutex::new(Commit::default()),
@@ -142,14 +157,17 @@ impl Head {
             chunks,
             tombstones: RwLock::default(),
             unlogged: Mutex::default(),
-            next_series: AtomicU64::new(1),
+            next_series: AtomicU64::new(boundary.next_series),
             min_time: AtomicI64::new(i64::MAX),
             max_time: AtomicI64::new(i64::MIN),
-            valid_from: AtomicI64::new(valid_from),
+            valid_from: AtomicI64::new(boundary.valid_from),
             readers: Readers::default(),
-            batches: Mutex::default(),
+            appenders: Mutex::default(),
+            late_series: Mutex::default(),
+            gone: Mutex::default(),
+            idle: Mutex::default(),
             counters: Counters::default(),
-            replay: ReplayProgress::default(),
+            replay: progress,
         };
         let report = head.replay()?;
         head.begin_logs(&report)?;
@@ -191,7 +209,8 @@ impl Head {
     /// The series with these labels, created if it is new.
     fn series(&self, labels: &[(&str, &str)]) -> Result<u32, AppendError> {
         let fingerprint = self.table.fingerprint(labels.iter().copied());
-        if let Some(series) = self.table.find(fingerprint) {
+        // A series that is found may be on its way out: then it is gone when the index is free.
+        if let Some(series) = self.table.find(fingerprint).filter(|series| self.touch(*series)) {
             return Ok(series);
         }
         let empty = labels.iter().any(|(_, value)| value.is_empty());
@@ -211,9 +230,15 @@ impl Head {
         self.create(labels, fingerprint)
     }
 
+    /// Keeps a series from being collected for a while. False: it is gone.
+    #[inline]
+    fn touch(&self, series: u32) -> bool {
+        self.pages.with(series, Series::touch).is_some()
+    }
+
     fn create(&self, labels: &[(&str, &str)], fingerprint: table::Fingerprint) -> Result<u32, AppendError> {
         let mut index = self.index.write();
-        if let Some(series) = self.table.find(fingerprint) {
+        if let Some(series) = self.table.find(fingerprint).filter(|series| self.touch(*series)) {
             return Ok(series);
         }
         let number = self.next_series.load(Ordering::Acquire);
@@ -249,7 +274,9 @@ impl Head {
         }
         // Measuring walks the pages, so it is done once for some hundred new series, more often near the limit.
         if let Some(limit) = memory_limit {
-            if self.counters.series_created.load(Ordering::Relaxed) % 256 == 0 || self.counters.is_memory_full() {
+            if self.counters.series_created.load(Ordering::Relaxed).is_multiple_of(256)
+                || self.counters.is_memory_full()
+            {
                 self.counters.note_memory(self.memory_bytes(), limit);
             }
             if self.counters.is_memory_full() {
@@ -267,6 +294,36 @@ impl Head {
             page.capacity() * size_of::<Series>() + page.iter().map(Series::heap_bytes).sum::<usize>()
         });
         (fixed + pages.sum::<usize>() + self.exemplars.read().bytes()) as u64
+    }
+
+    /// Changes what can be changed while the head is open.
+    ///
+    /// # Errors
+    ///
+    /// The log of late samples could not be begun; nothing has changed then.
+    pub(crate) fn set_options(&self, late_window: Option<i64>, exemplars: Option<usize>) -> Result<(), FsError> {
+        if let Some(window) = late_window {
+            let mut commit = self.commit.lock();
+            if window > 0 {
+                self.begin_late_log(&mut commit)?;
+            }
+            self.options.write().late_window = window.max(0);
+        }
+        if let Some(limit) = exemplars {
+            self.options.write().exemplars = limit;
+            self.exemplars.write().resize(limit);
+        }
+        Ok(())
+    }
+
+    /// The time by the host's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Samples before this time are in blocks.
+    pub(crate) fn valid_from(&self) -> i64 {
+        self.valid_from.load(Ordering::Acquire)
     }
 
     /// Bytes of the logs and the head chunk files.

@@ -3,12 +3,13 @@
 //! One thread reads and decodes the log and creates series; others apply samples, each to its own pages, so that no two
 //! touch one series. Batches travel through channels of a few places: memory stays bounded however long the log is.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use ferula_model::{Exemplar, Labels};
+use ferula_model::{Columns, Exemplar, Labels, TimeRange};
 use hashbrown::HashMap;
 use thiserror::Error;
 
@@ -61,29 +62,18 @@ pub struct ReplayReport {
     /// Records that could not be understood: they are lost.
     pub bad_records: u64,
     /// Where the log was damaged, and what was cut off.
-    pub damage: Vec<(Corruption, LostBytes)>,
+    pub damage: Vec<(Corruption, Lost)>,
     /// Head chunk files that were damaged; what they held was taken from the log.
     pub damaged_chunk_files: u64,
     pub(crate) next_segment: u64,
     pub(crate) next_late_segment: u64,
 }
 
-/// What was cut off a damaged log.
-pub type LostBytes = Lost;
-
-/// How far replay is: segment numbers, for `status/walreplay`.
-#[derive(Debug, Default)]
-pub(crate) struct ReplayProgress {
-    pub(crate) first: AtomicU64,
-    pub(crate) last: AtomicU64,
-    pub(crate) current: AtomicU64,
-    pub(crate) done: AtomicU64,
-}
-
 enum Work {
     Floats(Vec<FloatItem>),
     Histograms(Vec<HistogramItem>),
     LateChunk(u32, MappedChunk),
+    DeleteLate(u32, Interval),
 }
 
 impl Head {
@@ -91,7 +81,9 @@ impl Head {
     pub(super) fn replay(&self) -> Result<ReplayReport, ReplayError> {
         let mut report = ReplayReport::default();
         let (mut stored, mut stored_late) = (HashMap::new(), HashMap::new());
+        let mut highest = 0;
         report.damaged_chunk_files = self.chunks.load(|chunk| {
+            highest = highest.max(chunk.series);
             if chunk.late {
                 stored_late.insert((chunk.series, chunk.place), chunk);
             } else {
@@ -99,13 +91,21 @@ impl Head {
             }
         })?;
         let wal = self.log_dir(false);
+        checkpoint::remove_covered(&*self.fs, &wal)?;
         let checkpoint = checkpoint::latest(&*self.fs, &wal)?;
         let first = checkpoint.as_ref().map_or(0, |(number, _)| number + 1);
         let numbers: Vec<u64> = segments(&*self.fs, &wal)?.into_iter().map(|(number, _)| number).collect();
-        self.replay.first.store(numbers.first().copied().unwrap_or(0).max(first), Ordering::Relaxed);
-        self.replay.last.store(numbers.last().copied().unwrap_or(0), Ordering::Relaxed);
+        self.replay.begin(numbers.first().copied().unwrap_or(0).max(first), numbers.last().copied().unwrap_or(0));
         report.next_segment = numbers.last().map_or(first, |last| last + 1).max(first);
-        let mut pass = Pass { head: self, report, stored, stored_late, aliases: HashMap::new(), late: false };
+        let mut pass = Pass {
+            head: self,
+            report,
+            stored,
+            stored_late,
+            aliases: HashMap::new(),
+            highest: Cell::new(highest),
+            late: false,
+        };
         if let Some((_, dir)) = &checkpoint {
             pass.run(dir, 0, true)?;
         }
@@ -114,9 +114,10 @@ impl Head {
         let wbl = self.log_dir(true);
         pass.report.next_late_segment = segments(&*self.fs, &wbl)?.last().map_or(0, |(number, _)| number + 1);
         pass.run(&wbl, 0, false)?;
-        let Pass { report, .. } = pass;
-        self.unlogged.lock().clear();
-        self.replay.done.store(1, Ordering::Release);
+        let Pass { report, highest, .. } = pass;
+        // A number that some record or chunk speaks of must not become the number of another series.
+        self.next_series.fetch_max(highest.get().saturating_add(1), Ordering::AcqRel);
+        self.replay.end();
         Ok(report)
     }
 }
@@ -135,6 +136,8 @@ struct Pass<'a> {
     stored_late: HashMap<(u64, u64), StoredChunk>,
     /// Series that the log introduces twice: the first number counts.
     aliases: HashMap<u64, u64>,
+    /// The highest number of a series that was met.
+    highest: Cell<u64>,
     /// Whether this is the log of late samples.
     late: bool,
 }
@@ -149,13 +152,18 @@ impl Pass<'_> {
         let late = self.late;
         let damage = std::thread::scope(|scope| {
             let mut queues = Vec::new();
+            let mut workers_at_work = Vec::new();
             for _ in 0..workers {
                 let (send, receive) = sync_channel(WAITING);
                 let (give_back, spare) = sync_channel(WAITING);
-                scope.spawn(move || work(head, late, &receive, &give_back));
+                workers_at_work.push(scope.spawn(move || work(head, late, &receive, &give_back)));
                 queues.push(Queue { send, spare, floats: Vec::with_capacity(BATCH) });
             }
-            self.read_all(&*fs, &mut reader, &mut queues)
+            let damage = self.read_all(&*fs, &mut reader, queues);
+            for worker in workers_at_work {
+                self.report.unknown_series += worker.join().unwrap_or_default();
+            }
+            damage
         });
         if let Some(damage) = damage? {
             if is_checkpoint {
@@ -173,14 +181,14 @@ impl Pass<'_> {
         &mut self,
         fs: &dyn Fs,
         reader: &mut WalReader,
-        queues: &mut [Queue],
+        mut queues: Vec<Queue>,
     ) -> Result<Option<Corruption>, ReplayError> {
         let mut floats = Vec::new();
         let damage = loop {
             match reader.next(fs) {
                 Ok(Some(record)) => {
                     self.report.records += 1;
-                    if self.record(record, &mut floats, queues).is_err() {
+                    if self.record(record, &mut floats, &mut queues).is_err() {
                         self.report.bad_records += 1;
                     }
                 }
@@ -188,13 +196,11 @@ impl Pass<'_> {
                 Err(ReadError::Corrupt(damage)) => break Some(damage),
                 Err(ReadError::Fs(error)) => return Err(error.into()),
             }
-            if let Some(segment) = reader.segment() {
-                self.head.replay.current.store(segment, Ordering::Relaxed);
+            if let Some(segment) = reader.segment().filter(|_| !self.late) {
+                self.head.replay.at(segment);
             }
         };
-        for queue in queues {
-            queue.flush();
-        }
+        queues.iter_mut().for_each(Queue::flush);
         Ok(damage)
     }
 
@@ -235,7 +241,7 @@ impl Pass<'_> {
                 self.histograms(samples, queues);
                 result
             }
-            Some(Tombstones) => self.tombstones(record),
+            Some(Tombstones) => self.tombstones(record, queues),
             Some(Exemplars) => self.exemplars(record),
             Some(Metadata) => {
                 let head = self.head;
@@ -251,6 +257,7 @@ impl Pass<'_> {
 
     /// The number under which a series of the log is known; one that no series has if it cannot be known.
     fn number(&self, series: u64) -> u32 {
+        self.highest.set(self.highest.get().max(series));
         let series =
             if self.aliases.is_empty() { series } else { self.aliases.get(&series).copied().unwrap_or(series) };
         u32::try_from(series).unwrap_or(0)
@@ -305,6 +312,7 @@ impl Pass<'_> {
         let mut items = Vec::new();
         let result = format::read_markers(record, &mut items);
         for item in items {
+            self.head.chunks.number_after((item.chunk >> 32) as u32);
             let Some(chunk) = self.stored_late.remove(&(item.series, item.chunk)) else { continue };
             let series = self.number(item.series);
             let at = series as usize / PAGE_SERIES % queues.len();
@@ -334,9 +342,20 @@ impl Pass<'_> {
         }
     }
 
-    fn tombstones(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+    fn tombstones(&mut self, record: &[u8], queues: &mut [Queue]) -> Result<(), format::RecordError> {
         let mut items = Vec::new();
         let result = format::read_tombstones(record, &mut items);
+        if self.late {
+            for item in items {
+                let series = self.number(item.series);
+                let at = series as usize / PAGE_SERIES % queues.len();
+                if let Some(queue) = queues.get_mut(at) {
+                    queue.flush();
+                    queue.dispatch(Work::DeleteLate(series, Interval::new(item.min_time, item.max_time)));
+                }
+            }
+            return result;
+        }
         let mut tombstones = self.head.tombstones.write();
         for item in items {
             let interval = Interval::new(item.min_time, item.max_time);
@@ -387,8 +406,8 @@ impl Queue {
     }
 }
 
-/// Applies batches until the queue ends.
-fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<Vec<FloatItem>>) {
+/// Applies batches until the queue ends. Gives the number of samples whose series nobody introduced.
+fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<Vec<FloatItem>>) -> u64 {
     let mut applied = Applied { min: i64::MAX, max: i64::MIN, replaying: true, ..Applied::default() };
     let block_range = head.options.read().block_range;
     let valid_from = head.valid_from.load(Ordering::Acquire);
@@ -407,14 +426,29 @@ fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<
                     head.apply_histogram(0, None, block_range, item, &mut applied);
                 }
             }
-            Work::LateChunk(series, chunk) => {
-                head.pages.with_mut(series, |state| {
-                    state.rest_mut().late.get_or_insert_default().replace_open(chunk);
-                });
-            }
+            Work::LateChunk(series, chunk) => head.attach_late(series, chunk),
+            Work::DeleteLate(series, range) => head.delete_late(series, range.min, range.max),
         }
     }
     if applied.min <= applied.max {
         head.widen_bounds(applied.min, applied.max);
+    }
+    applied.unknown
+}
+
+impl Head {
+    /// Late samples of the open chunk are in this one, if it can be read.
+    fn attach_late(&self, series: u32, chunk: MappedChunk) {
+        let mut columns = Columns::default();
+        if self.decode(series, &chunk, TimeRange::ALL, &mut columns).is_err() {
+            return;
+        }
+        let mut times = columns.times;
+        times.append(&mut columns.histogram_times);
+        times.sort_unstable();
+        self.late_series.lock().insert(series);
+        self.pages.with_mut(series, |state| {
+            state.rest_mut().late.get_or_insert_default().replace_open(chunk, &times);
+        });
     }
 }

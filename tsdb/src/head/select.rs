@@ -5,6 +5,7 @@
 //! whichever are fewer.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use ferula_model::{Columns, Labels, MatchOp, Matcher, SelectError, SelectHints, SeriesExemplars, TimeRange};
 
@@ -52,8 +53,9 @@ impl Head {
         let check = |series: &Series| {
             let until = series.visible_until(view).min(max);
             let in_order = series.oldest().zip(series.newest());
-            in_order.is_some_and(|(oldest, newest)| oldest <= until && newest >= min)
-                || late_of(series).and_then(Late::bounds).is_some_and(|(oldest, newest)| oldest <= max && newest >= min)
+            in_order.is_some_and(|(oldest, newest)| {
+                oldest <= until && newest >= min && !self.is_erased(number, oldest.max(min), newest.min(until))
+            }) || late_of(series).and_then(Late::bounds).is_some_and(|(oldest, newest)| oldest <= max && newest >= min)
         };
         self.pages.with(number, check).unwrap_or(false)
     }
@@ -250,17 +252,26 @@ fn matched_lists<'a>(index: &'a Index, name: &'a Name, matcher: &Matcher, wanted
     matching.map(list).collect()
 }
 
-fn late_of(series: &Series) -> Option<&Late> {
+pub(super) fn late_of(series: &Series) -> Option<&Late> {
     series.rest.as_ref()?.late.as_ref()
+}
+
+/// Which samples of a series are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// Only those that came late.
+    pub(super) late_only: bool,
+    /// Damaged chunks are counted and passed over; otherwise they are an error.
+    pub(super) sound_only: bool,
 }
 
 /// What must be read of a series: gathered under its page's lock, decoded without it.
 #[derive(Default)]
-struct Gathered {
-    mapped: Vec<MappedChunk>,
-    late_mapped: Vec<MappedChunk>,
-    open: Option<(ChunkEncoding, Vec<u8>)>,
-    late_open: Columns,
+pub(super) struct Gathered {
+    pub(super) mapped: Vec<MappedChunk>,
+    pub(super) late_mapped: Vec<MappedChunk>,
+    pub(super) open: Option<(ChunkEncoding, Vec<u8>)>,
+    pub(super) late_open: Columns,
     until: i64,
 }
 
@@ -293,32 +304,56 @@ impl Head {
         range: TimeRange,
         columns: &mut Columns,
     ) -> Result<(), SelectError> {
+        self.read_parts(number, view, range, Wanted::default(), columns)
+    }
+
+    /// As [`read_series`](Self::read_series), with a choice.
+    pub(super) fn read_parts(
+        &self,
+        number: u32,
+        view: u64,
+        range: TimeRange,
+        wanted: Wanted,
+        columns: &mut Columns,
+    ) -> Result<(), SelectError> {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
         let gathered = self.pages.with(number, |series| gather(series, view, min, max)).unwrap_or_default();
         let visible = TimeRange::new(range.min, ferula_model::Timestamp(max.min(gathered.until)));
-        for chunk in &gathered.mapped {
-            self.decode(number, chunk, visible, columns)?;
-        }
-        if let Some((encoding, bytes)) = &gathered.open {
-            let corrupt = |problem: chunk::ChunkError| corrupt(format!("open chunk of series {number}"), &problem);
-            chunk::decode(*encoding, bytes, visible, columns).map_err(corrupt)?;
+        let damage = |result: Result<(), SelectError>| match result {
+            Err(error @ SelectError::Corrupt { .. }) if wanted.sound_only => {
+                tracing::error!(%error, "a damaged chunk is left out");
+                self.counters.chunks_damaged.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            other => other,
+        };
+        if !wanted.late_only {
+            for chunk in &gathered.mapped {
+                damage(self.decode(number, chunk, visible, columns))?;
+            }
+            if let Some((encoding, bytes)) = &gathered.open {
+                let corrupt = |problem: chunk::ChunkError| corrupt(format!("open chunk of series {number}"), &problem);
+                damage(chunk::decode(*encoding, bytes, visible, columns).map_err(corrupt))?;
+            }
+            // Deletions concern what came in order; late samples are taken out where they lie.
+            self.erase(number, columns);
         }
         if !gathered.late_mapped.is_empty() || !gathered.late_open.is_empty() {
-            let mut late = gathered.late_open;
+            let mut late = Columns::default();
             let mut part = Columns::default();
             for chunk in &gathered.late_mapped {
                 part.clear();
-                self.decode(number, chunk, range, &mut part)?;
+                damage(self.decode(number, chunk, range, &mut part))?;
                 merge(&part, &mut late);
             }
+            merge(&gathered.late_open, &mut late);
             // In order wins over late: it is the base into which late samples are put.
             merge_into(columns, &late);
         }
-        self.erase(number, columns);
         Ok(())
     }
 
-    fn decode(
+    pub(super) fn decode(
         &self,
         number: u32,
         chunk: &MappedChunk,
@@ -332,6 +367,12 @@ impl Head {
             Err(StoredError::Fs(error)) => Err(SelectError::Io { context: error.to_string(), source: error.source }),
             Err(error) => Err(corrupt(place(), &error)),
         }
+    }
+
+    /// Whether everything between two times that came in order is deleted.
+    fn is_erased(&self, number: u32, min: i64, max: i64) -> bool {
+        let tombstones = self.tombstones.read();
+        !tombstones.is_empty() && tombstones.get(&number).is_some_and(|deleted| deleted.covers(min, max))
     }
 
     /// Takes deleted samples out.
@@ -350,7 +391,7 @@ fn corrupt(place: String, problem: &dyn std::fmt::Display) -> SelectError {
     SelectError::Corrupt { place, problem: problem.to_string() }
 }
 
-fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered {
+pub(super) fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered {
     let until = series.visible_until(view);
     let mut gathered = Gathered { until, ..Gathered::default() };
     let overlaps = |chunk: &&MappedChunk| chunk.min_time <= max && chunk.max_time >= min;

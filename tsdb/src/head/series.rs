@@ -23,8 +23,10 @@ const BOOKS: usize = (u32::MAX as usize + 1) / PAGE_SERIES / PAGES_PER_BOOK;
 
 /// All series by their number.
 pub(super) struct Pages {
-    books: Box<[OnceLock<Box<[OnceLock<Page>]>>]>,
+    books: Box<[OnceLock<Book>]>,
 }
+
+type Book = Box<[OnceLock<Page>]>;
 
 /// 256 series behind a lock; empty before the first of them is created and after the last one is gone.
 pub(super) type Page = RwLock<Vec<Series>>;
@@ -79,6 +81,18 @@ impl Pages {
         let mut page = self.page(number)?.write();
         let series = page.get_mut(number as usize % PAGE_SERIES)?;
         if series.is_dead() { None } else { Some(change(series)) }
+    }
+
+    /// Gives back the memory of pages without a series, but for the newest page, which is being filled.
+    pub(super) fn free_empty(&self) {
+        let mut pages: Vec<&Page> = self.iter().map(|(_, page)| page).collect();
+        pages.pop();
+        for page in pages {
+            let mut page = page.write();
+            if page.iter().all(Series::is_dead) {
+                *page = Vec::new();
+            }
+        }
     }
 
     /// Every page with the number of its first series, by rising number.
@@ -138,6 +152,17 @@ pub(super) struct Rest {
     /// For readers that are older than `Series::before_commit`: further commits and the newest time before each.
     pub(super) commits: SmallVec<[(u64, i64); 2]>,
     pub(super) metadata: Option<Metadata>,
+}
+
+impl Rest {
+    fn is_empty(&self) -> bool {
+        self.mapped.is_empty()
+            && self.histograms.is_none()
+            && self.last_histogram.is_none()
+            && self.late.is_none()
+            && self.commits.is_empty()
+            && self.metadata.is_none()
+    }
 }
 
 /// A full chunk in the head chunk files.
@@ -285,6 +310,28 @@ impl Series {
             return;
         };
         self.rest_mut().mapped.push(MappedChunk { place, min_time, max_time });
+    }
+
+    /// Forgets the samples before `time`: whole chunks, for none crosses the end of a block range. Says how many chunks.
+    pub(super) fn forget_before(&mut self, time: i64) -> u64 {
+        let mut count = 0;
+        if self.has_open_chunk() && self.floats.time() < time {
+            self.chunk = Vec::new();
+            if let Some(rest) = &mut self.rest {
+                rest.histograms = None;
+            }
+            count += 1;
+        }
+        if let Some(rest) = &mut self.rest {
+            let gone = rest.mapped.partition_point(|chunk| chunk.max_time < time);
+            rest.mapped.drain(..gone);
+            rest.mapped.shrink_to_fit();
+            count += gone as u64;
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
+        count
     }
 
     /// Notes that a commit is about to add samples. Readers older than it see the series as it is now; `oldest_reader`

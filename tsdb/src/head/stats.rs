@@ -26,11 +26,15 @@ pub(crate) struct Counters {
     pub(super) exemplars_out_of_order: AtomicU64,
     pub(super) chunks_created: AtomicU64,
     pub(super) chunks_removed: AtomicU64,
+    pub(super) chunks_damaged: AtomicU64,
     pub(super) wal_failures: AtomicU64,
     pub(super) truncations: AtomicU64,
     pub(super) collections: AtomicU64,
     pub(super) checkpoints: AtomicU64,
     pub(super) checkpoints_failed: AtomicU64,
+    pub(super) checkpoints_removed: AtomicU64,
+    pub(super) checkpoint_removals_failed: AtomicU64,
+    pub(super) collection_millis: AtomicU64,
     memory: AtomicU64,
     memory_full: AtomicBool,
 }
@@ -76,6 +80,10 @@ impl Counters {
 pub struct HeadStats {
     /// Series in memory.
     pub series: u64,
+    /// Batches that are open.
+    pub appenders: u64,
+    /// Batches that were begun.
+    pub appenders_created: u64,
     /// Series that were created.
     pub series_created: u64,
     /// Series that were removed.
@@ -186,8 +194,14 @@ impl Head {
         };
         let ring = self.exemplars.read();
         let wal = self.fs.list(&self.log_dir(false)).unwrap_or_default();
+        let (appenders, appenders_created) = {
+            let appenders = self.appenders.lock();
+            (appenders.open() as u64, appenders.created)
+        };
         HeadStats {
             series: load(&c.series),
+            appenders,
+            appenders_created,
             series_created: load(&c.series_created),
             series_removed: load(&c.series_removed),
             series_refused: load(&c.series_refused),

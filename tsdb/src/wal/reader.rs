@@ -276,7 +276,7 @@ mod tests {
     fn records(count: usize) -> Vec<Vec<u8>> {
         let record = |i: usize| {
             let random = (0..(i * 7919) % 90_000).map(move |j| ((i * 31 + j * j) >> (i % 3)) as u8);
-            if i % 2 == 0 { random.collect() } else { vec![7; (i * 104_729) % 70_000] }
+            if i.is_multiple_of(2) { random.collect() } else { vec![7; (i * 104_729) % 70_000] }
         };
         (0..count).map(record).collect()
     }

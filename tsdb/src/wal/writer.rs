@@ -31,8 +31,13 @@ pub struct WalWriter {
     compressor: Compressor,
     /// Bytes that were given to the log, before framing and compression.
     pub(crate) bytes_logged: u64,
+    /// Bytes of records after compression.
+    pub(crate) bytes_packed: u64,
     /// Bytes that went to files.
     pub(crate) bytes_written: u64,
+    /// Writes, and pages that they completed.
+    pub(crate) flushes: u64,
+    pub(crate) pages: u64,
 }
 
 #[derive(Debug)]
@@ -69,7 +74,10 @@ impl WalWriter {
             pending: Vec::new(),
             compressor: Compressor { snappy: snap::raw::Encoder::new(), packed: Vec::new() },
             bytes_logged: 0,
+            bytes_packed: 0,
             bytes_written: 0,
+            flushes: 0,
+            pages: 0,
         })
     }
 
@@ -87,8 +95,8 @@ impl WalWriter {
     ///
     /// # Errors
     ///
-    /// See [`FsError`].
-    pub fn add(&mut self, record: &[u8]) -> Result<(), FsError> {
+    /// See [`WalError`]: a full segment could not be sealed. [`roll_back`](Self::roll_back) gives the batch up.
+    pub fn add(&mut self, record: &[u8]) -> Result<(), WalError> {
         self.bytes_logged += record.len() as u64;
         let Some(flag) = self.compressor.compress(self.compression, record) else {
             return self.add_framed(0, record);
@@ -99,7 +107,8 @@ impl WalWriter {
         result
     }
 
-    fn add_framed(&mut self, flag: u8, record: &[u8]) -> Result<(), FsError> {
+    fn add_framed(&mut self, flag: u8, record: &[u8]) -> Result<(), WalError> {
+        self.bytes_packed += record.len() as u64;
         if self.offset() > 0
             && framed_bytes(self.offset(), record.len()) > self.segment_bytes.saturating_sub(self.offset())
         {
@@ -152,7 +161,11 @@ impl WalWriter {
         let result = segment.file.write_at(segment.written, &self.pending).context("write", &segment.path);
         match result {
             Ok(()) => {
+                let pages = |bytes: u64| bytes / PAGE_BYTES as u64;
+                self.pages -= pages(segment.written);
                 segment.written += self.pending.len() as u64;
+                self.pages += pages(segment.written);
+                self.flushes += 1;
                 self.bytes_written += self.pending.len() as u64;
                 self.pending.clear();
                 // One large scrape should not pin its buffer for ever.
@@ -169,9 +182,32 @@ impl WalWriter {
         }
     }
 
-    /// Gives the batch up.
-    pub fn discard(&mut self) {
+    /// Where the log ends now: what [`roll_back`](Self::roll_back) goes back to.
+    pub fn mark(&self) -> Mark {
+        Mark { segment: self.segment.number, written: self.segment.written }
+    }
+
+    /// Gives up everything that was added since the mark, also what is in files already.
+    ///
+    /// # Errors
+    ///
+    /// A file could not be cut back: the log may end in a part of the batch, and must not be written to any more.
+    pub fn roll_back(&mut self, mark: Mark) -> Result<(), FsError> {
         self.pending.clear();
+        if self.mark() == mark {
+            return Ok(());
+        }
+        if self.segment.number > mark.segment {
+            let path = self.dir.join(segment_name(mark.segment));
+            let file = self.fs.open(&path).context("open", &path)?;
+            for number in (mark.segment + 1..=self.segment.number).rev() {
+                let path = self.dir.join(segment_name(number));
+                self.fs.remove(&path).context("remove", &path)?;
+            }
+            self.segment = Segment { number: mark.segment, path, file, written: mark.written };
+        }
+        self.segment.written = mark.written;
+        self.segment.file.set_len(mark.written).context("cut", &self.segment.path)
     }
 
     /// Makes everything that was flushed durable.
@@ -188,31 +224,37 @@ impl WalWriter {
         (Arc::clone(&self.segment.file), self.segment.path.clone())
     }
 
-    /// Seals the current segment (fills its last page, makes it durable) and begins the next one.
+    /// Seals the current segment (fills its last page, makes it durable) and begins the next one. Gives its number.
     ///
     /// # Errors
     ///
-    /// See [`FsError`].
-    pub fn next_segment(&mut self) -> Result<u64, FsError> {
-        let next = Segment::create(&*self.fs, &self.dir, self.segment.number + 1)?;
+    /// See [`WalError`]. If it is only refused, the old segment goes on where it was.
+    pub fn next_segment(&mut self) -> Result<u64, WalError> {
+        let next = Segment::create(&*self.fs, &self.dir, self.segment.number + 1).map_err(WalError::Refused)?;
         let in_page = (self.offset() % PAGE_BYTES as u64) as usize;
         if in_page > 0 {
             self.pending.resize(self.pending.len() + PAGE_BYTES - in_page, 0);
         }
-        let result =
-            self.segment.file.write_at(self.segment.written, &self.pending).context("write", &self.segment.path);
-        let result = result.and_then(|()| self.sync());
-        if let Err(error) = result {
-            // The old segment goes on where it was; the new one is not needed.
-            let _ = self.segment.file.set_len(self.segment.written);
-            let _ = self.fs.remove(&next.path);
-            return Err(error);
+        let path = &self.segment.path;
+        if let Err(error) = self.segment.file.write_at(self.segment.written, &self.pending).context("write", path) {
+            self.pending.clear();
+            // The new segment is not needed: the old one goes on where it was, if it can be cut back.
+            let cut = self.segment.file.set_len(self.segment.written).and_then(|()| self.fs.remove(&next.path));
+            return Err(if cut.is_ok() { WalError::Refused(error) } else { WalError::Broken(error) });
         }
+        self.sync().map_err(WalError::Broken)?;
         self.bytes_written += self.pending.len() as u64;
         self.pending.clear();
         self.segment = next;
         Ok(self.segment.number)
     }
+}
+
+/// A place in a log where a batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    segment: u64,
+    written: u64,
 }
 
 /// Why a batch was not written.

@@ -1,0 +1,275 @@
+//! Maintenance: what is due is done, nothing is lost by it, and appends and queries go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferula_model::{
+    AppendError, Appendable, Columns, Labels, Matcher, Queryable, SelectHints, SeriesRef, TimeRange, Timestamp,
+};
+use ferula_tsdb::compact::Retention;
+use ferula_tsdb::fs::{Crash, Fs, MemFs};
+use ferula_tsdb::{Db, DbBuilder, Reload};
+
+/// Length of a block: 100 s.
+const RANGE: i64 = 100_000;
+
+fn builder(disk: &MemFs) -> DbBuilder {
+    Db::builder("data")
+        .fs(Arc::new(disk.clone()))
+        .block_range(Duration::from_millis(RANGE as u64))
+        .block_range_max(Duration::from_millis(9 * RANGE as u64))
+        .retention(Retention::default())
+        .wal_segment_bytes(64 * 1024)
+        .seeded_block_names(disk.operations())
+}
+
+fn append(db: &Db, name: &str, time: i64, value: f64) -> Result<SeriesRef, AppendError> {
+    let mut appender = db.appender();
+    let series = appender.series(&[("__name__", "m"), ("name", name)])?;
+    appender.append_float(series, Timestamp(time), value)?;
+    appender.commit().unwrap();
+    Ok(series)
+}
+
+fn everything(db: &Db) -> Vec<(Labels, Vec<(i64, f64)>)> {
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    let set = querier.select(&SelectHints { sorted: true, ..Default::default() }, &[]).unwrap();
+    let mut columns = Columns::default();
+    let read = |i| {
+        set.read(i, TimeRange::ALL, &mut columns).unwrap();
+        (set.labels(i), columns.times.iter().copied().zip(columns.values.iter().copied()).collect())
+    };
+    (0..set.len()).map(read).filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty()).collect()
+}
+
+/// A tick without trouble.
+fn tick(db: &Db) -> ferula_tsdb::Tick {
+    let tick = db.tick(Timestamp(0));
+    assert!(tick.problems.is_empty(), "{tick:?}");
+    tick
+}
+
+/// A sample a second from each of three series.
+fn fill(db: &Db, from: i64, to: i64) {
+    for time in (from..to).step_by(1000) {
+        for name in ["a", "b", "c"] {
+            append(db, name, time, time as f64).unwrap();
+        }
+    }
+}
+
+#[test]
+fn ranges_become_blocks_and_blocks_become_larger_ones() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    let mut merged = 0;
+    for round in 0..30 {
+        fill(&db, round * RANGE / 2, (round + 1) * RANGE / 2);
+        merged += tick(&db).compactions.len();
+        let all = everything(&db);
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().all(|(_, samples)| samples.len() as i64 == (round + 1) * RANGE / 2000), "round {round}");
+    }
+    let stats = db.stats();
+    assert_eq!((stats.maintenance.head_blocks, merged), (14, 5), "{stats:?}");
+    assert!(stats.head.min_time >= Some(14 * RANGE));
+    assert!(stats.head.checkpoints > 5 && stats.head.disk_bytes < 400_000, "the log is trimmed: {stats:?}");
+    assert!(db.blocks().iter().any(|meta| meta.compaction.level == 3));
+    let before = everything(&db);
+    for crash in [Crash::Process, Crash::PowerLoss { seed: 3 }] {
+        db.sync().unwrap();
+        disk.crash(crash);
+        let db = builder(&disk).open().unwrap();
+        assert_eq!(db.opened().unknown_series, 0);
+        assert!(everything(&db) == before, "{crash:?}");
+        std::mem::forget(db);
+    }
+}
+
+#[test]
+fn late_samples_become_blocks_with_a_hint_and_are_merged() {
+    let disk = MemFs::new();
+    let open = || builder(&disk).out_of_order_window(Duration::from_secs(1000)).open().unwrap();
+    let db = open();
+    fill(&db, 0, 5 * RANGE);
+    for time in (500..5 * RANGE).step_by(7000) {
+        append(&db, "a", time, -1.0).unwrap();
+    }
+    let before = everything(&db);
+    let done = tick(&db);
+    assert!(everything(&db) == before);
+    let hinted = done.blocks.iter().filter(|meta| meta.has_hint("from-out-of-order")).count();
+    // The first range takes its late samples along; the last one was cut later.
+    assert_eq!((done.blocks.len(), hinted), (8, 4), "{:?}", done.blocks);
+    assert!(!done.compactions.is_empty());
+    append(&db, "a", 2 * RANGE + 501, -2.0).unwrap();
+    let done = db.compact_head(Timestamp(0));
+    assert!(done.problems.is_empty() && done.blocks.len() == 1);
+    let before = everything(&db);
+    drop(db);
+    let db = open();
+    assert!(everything(&db) == before);
+    assert_eq!(db.opened().samples as usize, 3 * 100, "the log has no late samples any more");
+}
+
+#[test]
+fn what_was_deleted_does_not_return() {
+    let disk = MemFs::new();
+    let open = || builder(&disk).out_of_order_window(Duration::from_secs(1000)).open().unwrap();
+    let db = open();
+    fill(&db, 0, 2 * RANGE + RANGE / 2);
+    let _ = tick(&db);
+    for time in (500..2 * RANGE).step_by(1000) {
+        append(&db, "b", time, -1.0).unwrap();
+    }
+    let range = TimeRange::new(Timestamp(RANGE / 2), Timestamp(2 * RANGE + RANGE / 4));
+    assert!(db.delete(range, &[Matcher::equal("name", "b")]).unwrap() > 0);
+    // A late sample may come back to a time that was deleted.
+    append(&db, "b", RANGE + 1, 7.0).unwrap();
+    let before = everything(&db);
+    let b = &before[1].1;
+    assert_eq!(b.iter().filter(|(time, _)| range.contains(Timestamp(*time))).collect::<Vec<_>>(), [&(RANGE + 1, 7.0)]);
+    assert_eq!(before[0].1.len(), 250);
+    let check = |db: &Db| assert_eq!(everything(db)[1], before[1]);
+    drop(db);
+    let db = open();
+    check(&db);
+    let _ = db.compact_head(Timestamp(0));
+    check(&db);
+    assert!(db.clean_tombstones(Timestamp(0)).unwrap() > 0);
+    check(&db);
+    let _ = tick(&db);
+    disk.crash(Crash::Process);
+    std::mem::forget(db);
+    check(&open());
+}
+
+#[test]
+fn the_head_waits_for_readers() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    fill(&db, 0, 2 * RANGE);
+    let before = everything(&db);
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    let set = querier.select(&SelectHints { sorted: true, ..Default::default() }, &[]).unwrap();
+    assert!(tick(&db).is_waiting);
+    let mut columns = Columns::default();
+    set.read(0, TimeRange::ALL, &mut columns).unwrap();
+    assert_eq!(columns.times.len(), before[0].1.len(), "an old reader does not know the block");
+    assert_eq!(db.stats().head.truncations, 0);
+    assert!(everything(&db) == before, "a new one knows both");
+    drop(set);
+    drop(querier);
+    assert!(!tick(&db).is_waiting);
+    assert_eq!(db.stats().head.truncations, 1);
+    assert!(everything(&db) == before);
+}
+
+#[test]
+fn idle_series_go_and_come_back_under_a_new_number() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    let old = append(&db, "idle", 0, 1.0).unwrap();
+    let mut staged = db.appender();
+    let held = staged.series(&[("name", "held")]).unwrap();
+    for round in 0..6 {
+        fill(&db, round * RANGE, (round + 1) * RANGE);
+        let _ = tick(&db);
+    }
+    assert_eq!(db.stats().head.series, 5, "an open batch keeps what it asked for");
+    staged.append_float(held, Timestamp(6 * RANGE), 1.0).unwrap();
+    assert_eq!(staged.commit().unwrap().samples, 1);
+    for round in 6..9 {
+        fill(&db, round * RANGE + 1, (round + 1) * RANGE);
+        let _ = tick(&db);
+    }
+    assert_eq!(db.stats().head.series, 3);
+    assert_eq!(
+        db.appender().append_float(old, Timestamp(9 * RANGE), 2.0),
+        Err(AppendError::UnknownSeries(old.0)),
+        "the caller asks again by labels"
+    );
+    let new = append(&db, "idle", 9 * RANGE, 2.0).unwrap();
+    assert!(new > old);
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    let set = querier.select(&SelectHints::default(), &[Matcher::equal("name", "idle")]).unwrap();
+    let mut columns = Columns::default();
+    set.read(0, TimeRange::ALL, &mut columns).unwrap();
+    assert_eq!((set.len(), columns.values.as_slice()), (1, [1.0, 2.0].as_slice()));
+}
+
+#[test]
+fn a_full_disk_stops_writing_but_not_reading_until_there_is_space() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    fill(&db, 0, 2 * RANGE);
+    let before = everything(&db);
+    for room in [0, 100, 1000, 2000, 4000] {
+        disk.limit_space(disk.used() + room);
+        let done = db.tick(Timestamp(0));
+        if !done.problems.is_empty() {
+            assert!(done.problems[0].is_full(), "{done:?}");
+            assert!(done.next < Timestamp(60_001));
+        }
+        assert!(everything(&db) == before);
+        disk.heal();
+    }
+    fill(&db, 2 * RANGE, 3 * RANGE);
+    let _ = tick(&db);
+    assert!(db.stats().head.truncations > 0);
+    assert_eq!(everything(&db)[2].1.len(), 300);
+    assert!(!disk.list(std::path::Path::new("data")).unwrap().iter().any(|entry| entry.name.contains("tmp")));
+}
+
+#[test]
+fn snapshots_have_everything_and_retention_can_change() {
+    let disk = MemFs::new();
+    let db = builder(&disk).out_of_order_window(Duration::from_secs(50)).open().unwrap();
+    fill(&db, 0, 4 * RANGE);
+    append(&db, "a", 4 * RANGE - 2500, 5.0).unwrap();
+    let _ = tick(&db);
+    let before = everything(&db);
+    let (whole, blocks) = (db.snapshot(false).unwrap(), db.snapshot(true).unwrap());
+    let open = |name: &str| {
+        let path = format!("data/snapshots/{name}");
+        Db::builder(path).fs(Arc::new(disk.clone())).retention(Retention::default()).open().unwrap()
+    };
+    assert!(everything(&open(&whole)) == before);
+    assert!(everything(&open(&blocks))[0].1.len() < before[0].1.len());
+    let time = Duration::from_millis(RANGE as u64);
+    db.set_options(&Reload::default().retention(Retention { time: Some(time), ..Retention::default() })).unwrap();
+    let count = db.blocks().len();
+    assert_eq!(tick(&db).deletions.by_time.len(), count - 1);
+    db.set_options(&Reload::default().out_of_order_window(Duration::ZERO).exemplars(0)).unwrap();
+    assert_eq!(append(&db, "a", 4 * RANGE - 2600, 5.0), Err(AppendError::OutOfOrder));
+}
+
+#[test]
+fn appends_and_queries_go_on_during_maintenance() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for time in (0..20 * RANGE).step_by(1000) {
+                let mut appender = db.appender();
+                for name in ["a", "b", "c"] {
+                    let series = appender.series(&[("name", name)]).unwrap();
+                    appender.append_float(series, Timestamp(time), 1.0).unwrap();
+                }
+                assert_eq!(appender.commit().unwrap().dropped, 0);
+            }
+        });
+        let mut seen = 0;
+        while !writer.is_finished() {
+            let _ = tick(&db);
+            let all = everything(&db);
+            let lengths: std::collections::HashSet<usize> = all.iter().map(|(_, samples)| samples.len()).collect();
+            assert!(lengths.len() <= 1, "no half commit: {lengths:?}");
+            let length = lengths.into_iter().next().unwrap_or(0);
+            assert!(length >= seen, "{length} after {seen}");
+            seen = length;
+        }
+    });
+    let _ = tick(&db);
+    assert!(everything(&db).iter().all(|(_, samples)| samples.len() == 2000));
+}
