@@ -117,7 +117,7 @@ fn wrong_requests_say_what_is_wrong() {
             "/query?query=up%20%2B%20on()%20up",
             422,
             "execution",
-            r#"found duplicate series for the match group {} on the right hand-side of the operation: [{__name__=\"up\", job=\"b\"}, {__name__=\"up\", job=\"a\"}];many-to-many matching not allowed: matching labels must be unique on one side"#,
+            r#"found duplicate series for the match group {} on the right hand-side of the operation: [{__name__=\"up\", job=\"a\"}, {__name__=\"up\", job=\"b\"}];many-to-many matching not allowed: matching labels must be unique on one side"#,
         ),
         ("/series", 400, "bad_data", "no match[] parameter provided"),
         (

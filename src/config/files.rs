@@ -27,15 +27,21 @@ pub(super) fn resolve(path: &mut String, directory: &Path) {
 
 /// The files of all patterns, sorted, each once.
 pub(super) fn matching(patterns: &[String]) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = patterns.iter().flat_map(|pattern| expand(pattern)).collect();
-    paths.sort();
+    let mut paths = sorted(patterns.iter().flat_map(|pattern| expand(pattern)).collect());
     paths.dedup();
+    paths
+}
+
+fn sorted(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort();
     paths
 }
 
 /// Adds the jobs of `scrape_config_files`.
 pub(super) fn read_jobs(config: &mut Config) -> Result<(), ConfigError> {
-    for path in matching(&config.scrape_config_files) {
+    // A file that is named twice brings its jobs twice, which is an error.
+    let paths: Vec<PathBuf> = config.scrape_config_files.iter().flat_map(|pattern| sorted(expand(pattern))).collect();
+    for path in paths {
         let text = read(&path)?;
         let wrong = |source| ConfigError::File { path: path.clone(), source };
         let node = yaml::parse(&text).map_err(wrong)?.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "in tests, that is how to fail")]
 
+mod config;
 mod crash;
 mod peers;
 mod program;

@@ -46,7 +46,10 @@ pub fn parse_first(text: &str) -> Result<(Option<Node>, bool), YamlError> {
 }
 
 fn syntax(line: usize, column: usize, problem: impl Into<String>) -> YamlError {
-    YamlError::Syntax { line, column, problem: problem.into() }
+    let problem = Some(problem.into()).filter(|problem| !problem.is_empty());
+    // Some errors of the parser have no words: they say that the text ends where it may not.
+    let problem = problem.unwrap_or_else(|| "unexpected end of the document".to_owned());
+    YamlError::Syntax { line, column, problem }
 }
 
 /// A list or mapping whose end has not come yet.

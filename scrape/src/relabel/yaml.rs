@@ -54,7 +54,7 @@ impl Encode for RelabelConfig {
         Node::mapping()
             .put_some("source_labels", &fields.source_labels)
             .put("separator", &fields.separator)
-            .put_some("regex", &fields.regex)
+            .put("regex", &fields.regex)
             .put_some("modulus", &fields.modulus)
             .put_some("target_label", &fields.target_label)
             .put_some("replacement", &fields.replacement)
