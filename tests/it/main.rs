@@ -4,6 +4,7 @@
 
 mod config;
 mod crash;
+mod monitor;
 mod peers;
 mod program;
 #[path = "../support/write_request.rs"]

@@ -77,7 +77,6 @@ const QUERIES: &[&str] = &[
     "sum(temperature) by (",
     "temperature[5m]",
     "foo + on (x) bar or temperature{job=~\"(\"}",
-    "temperature + on (job) temperature",
 ];
 
 #[test]
@@ -176,14 +175,19 @@ fn points(first: i64, value: impl Fn(i64) -> Option<f64>) -> Vec<(i64, f64)> {
     (0..SAMPLES).filter_map(|n| Some((first + n * STEP_MILLIS, value(n)?))).collect()
 }
 
-/// The answer with the samples of an instant vector in the order of their labels (upstream promises none) and without
-/// texts that hold no promise, such as the order of warnings.
+/// The answer with instant vectors and lists of series in the order of their labels: upstream promises none. The warning
+/// about sorting a range goes, because only 3.14 has it and the peer is 3.5.
 fn sorted(body: &str) -> Value {
     let Ok(mut answer) = serde_json::from_str::<Value>(body) else { return Value::String(body.to_owned()) };
-    if answer["data"]["resultType"] == "vector"
-        && let Some(samples) = answer["data"]["result"].as_array_mut()
+    if answer["warnings"][0].as_str().is_some_and(|text| text.contains("sort is ineffective"))
+        && let Some(envelope) = answer.as_object_mut()
     {
-        samples.sort_by_key(|sample| sample["metric"].to_string());
+        envelope.remove("warnings");
+    }
+    let is_vector = answer["data"]["resultType"] == "vector";
+    let list = if is_vector { &mut answer["data"]["result"] } else { &mut answer["data"] };
+    if let Some(items) = list.as_array_mut() {
+        items.sort_by_key(|item| if is_vector { item["metric"].to_string() } else { item.to_string() });
     }
     answer
 }
