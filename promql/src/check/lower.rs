@@ -94,7 +94,12 @@ fn aggregate(node: ast::Aggregate) -> Result<Typed, TypeError> {
 fn call(node: ast::Call) -> Result<Typed, TypeError> {
     let returns = node.function.returns();
     let args = node.args.into_iter().map(|arg| {
-        let span = arg.span();
+        // Upstream takes parentheses off arguments before it evaluates them.
+        let mut bare = &arg;
+        while let Expr::Paren(inner) = bare {
+            bare = &inner.expr;
+        }
+        let span = bare.span();
         Ok(Arg { value: typed(arg)?, span })
     });
     let call = Call { args: args.collect::<Result<_, _>>()?, function: node.function, span: node.span };

@@ -263,6 +263,7 @@ impl<'q> Builder<'q> {
             param: scalar,
             label,
             place: Place { order: id, position: position(0) },
+            own_position: node.span.start as usize,
             param_position: position(1),
         };
         aggregate(&aggregation, &*child)
@@ -393,6 +394,10 @@ impl Operator for Repeated<'_> {
         worker.give(once);
         Ok(())
     }
+
+    fn is_silent(&self) -> bool {
+        self.once.is_silent()
+    }
 }
 
 /// A function of each sample.
@@ -428,5 +433,9 @@ impl Operator for Mapped<'_> {
         self.child.compute(index, worker, out)?;
         self.function.apply(self.grid, out);
         Ok(())
+    }
+
+    fn is_silent(&self) -> bool {
+        self.child.is_silent()
     }
 }

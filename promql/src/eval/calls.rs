@@ -117,14 +117,15 @@ impl<'q> Builder<'q> {
             let place = Place { order: id, position: node.span.start as usize };
             Notes::new(&mut worker.annotations, place).sort_in_range_query();
             self.env.settle(&mut worker);
-            return Ok(match function {
-                // Sorting by value has always dropped what has none.
-                FunctionId::Sort | FunctionId::SortDesc => child,
-                _ => child,
-            });
         }
-        if grid.len() > 1 {
-            return Ok(child);
+        let by_value = matches!(function, FunctionId::Sort | FunctionId::SortDesc);
+        if self.env.settings.is_range || grid.len() > 1 {
+            // There is nothing to sort, but sorting by value drops what has none.
+            return Ok(if by_value {
+                Box::new(Mapped::new(child, Elementwise::Math(|value| value), grid, Clone::clone))
+            } else {
+                child
+            });
         }
         let key = match function {
             FunctionId::Sort => SortKey::Value { descending: false },
@@ -187,9 +188,13 @@ impl<'q> Builder<'q> {
             return Ok(Box::new(Held::new(grid.len(), Vec::new(), self.env.limits)?));
         };
         if !source.heads().is_empty() {
-            self.judge_params(id, function, &params, &position, grid)?;
+            Self::judge_params(function, &params, grid)?;
         }
-        let built = RangeFunction::new(self.env, id, function, source, params, position(range_at), grid);
+        // Notes are about the first argument, even where that is not the range. Upstream has no position for what a
+        // subquery became.
+        let first = args.first().map(|arg| &self.node(*arg).kind);
+        let noted = if matches!(first, Some(Kind::Subquery { .. })) { 0 } else { position(0) };
+        let built = RangeFunction::new(self.env, id, function, source, params, noted, grid);
         let equal = Equal::Refuse;
         let built: BoxOperator<'q> = Box::new(built);
         Ok(if function.signature().keeps_name { built } else { self.checked(built, equal) })
@@ -211,42 +216,20 @@ impl<'q> Builder<'q> {
         Ok(())
     }
 
-    /// Notes and errors about scalar arguments of range functions.
-    fn judge_params(
-        &self,
-        id: NodeId,
-        function: FunctionId,
-        params: &[ScalarSteps],
-        position: &impl Fn(usize) -> usize,
-        grid: StepGrid,
-    ) -> Result<(), QueryError> {
-        match function {
-            FunctionId::QuantileOverTime => {
-                let mut worker = Worker::default();
-                let place = Place { order: id, position: position(0) };
-                for step in 0..grid.len() {
-                    let quantile = params.first().map_or(f64::NAN, |param| param.at(step));
-                    if !(0.0..=1.0).contains(&quantile) {
-                        Notes::new(&mut worker.annotations, place).invalid_quantile(quantile);
-                    }
-                }
-                self.env.settle(&mut worker);
-            }
-            FunctionId::DoubleExponentialSmoothing => {
-                for (param, name, short) in
-                    params.iter().zip([("smoothing", "sf"), ("trend", "tf")]).map(|(p, (n, s))| (p, n, s))
-                {
-                    for step in 0..grid.len() {
-                        let value = param.at(step);
-                        if value <= 0.0 || value >= 1.0 {
-                            return Err(QueryError::execution(format!(
-                                "invalid {name} factor. Expected: 0 < {short} < 1, got: {value:.6}"
-                            )));
-                        }
-                    }
+    /// Errors about scalar arguments of range functions.
+    fn judge_params(function: FunctionId, params: &[ScalarSteps], grid: StepGrid) -> Result<(), QueryError> {
+        if function != FunctionId::DoubleExponentialSmoothing {
+            return Ok(());
+        }
+        for (param, (name, short)) in params.iter().zip([("smoothing", "sf"), ("trend", "tf")]) {
+            for step in 0..grid.len() {
+                let value = param.at(step);
+                if value <= 0.0 || value >= 1.0 {
+                    return Err(QueryError::execution(format!(
+                        "invalid {name} factor. Expected: 0 < {short} < 1, got: {value:.6}"
+                    )));
                 }
             }
-            _ => {}
         }
         Ok(())
     }

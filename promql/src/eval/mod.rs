@@ -178,6 +178,30 @@ pub(crate) trait Operator: Send + Sync {
     fn held(&self, _index: usize) -> Option<&StepVector> {
         None
     }
+
+    /// Whether computing a series never leaves a note and never fails: then series that nobody needs are left out.
+    fn is_silent(&self) -> bool {
+        self.is_held()
+    }
+}
+
+/// Computes series that nobody needs, for the notes and errors that they leave: upstream evaluates every operand in full.
+pub(crate) fn hear<'m>(
+    env: &Env<'_>,
+    operator: &dyn Operator,
+    members: impl IntoIterator<Item = &'m usize>,
+    worker: &mut Worker,
+) -> Result<(), QueryError> {
+    if operator.is_silent() {
+        return Ok(());
+    }
+    let mut vector = worker.take(operator.steps());
+    for &member in members {
+        env.limits.check("expression evaluation")?;
+        operator.compute(member, worker, &mut vector)?;
+    }
+    worker.give(vector);
+    Ok(())
 }
 
 pub(crate) type BoxOperator<'q> = Box<dyn Operator + 'q>;
@@ -201,6 +225,10 @@ impl<T: Operator + ?Sized> Operator for Arc<T> {
 
     fn held(&self, index: usize) -> Option<&StepVector> {
         (**self).held(index)
+    }
+
+    fn is_silent(&self) -> bool {
+        (**self).is_silent()
     }
 }
 

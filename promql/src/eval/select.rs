@@ -254,6 +254,10 @@ impl Operator for Select<'_> {
         self.count_steps(worker, out);
         Ok(())
     }
+
+    fn is_silent(&self) -> bool {
+        self.extension.is_none()
+    }
 }
 
 /// The newest sample within the lookback at each step.

@@ -13,7 +13,11 @@ use crate::eval::{Env, Head, Held, Operator, Worker};
 pub(crate) fn labels_of(matchers: &[Matcher]) -> Labels {
     let mut builder = LabelsBuilder::new();
     let mut seen = HashSet::new();
-    for matcher in matchers.iter().filter(|matcher| matcher.name != METRIC_NAME) {
+    // Upstream's storage puts the matchers that only take away behind the others before the labels are made.
+    let takes_away = |matcher: &&Matcher| matcher.op.is_negative() && matcher.matches("");
+    let first = matchers.iter().filter(|matcher| !takes_away(matcher));
+    let in_order = first.chain(matchers.iter().filter(takes_away));
+    for matcher in in_order.filter(|matcher| matcher.name != METRIC_NAME) {
         if matcher.op == MatchOp::Equal && seen.insert(&matcher.name) {
             builder.set(&matcher.name, &matcher.value);
         } else {
@@ -30,7 +34,7 @@ pub(crate) fn absent(env: &Env<'_>, child: &dyn Operator, labels: Labels) -> Res
     let mut worker = Worker::default();
     let mut vector = worker.take(steps);
     for index in 0..child.heads().len() {
-        if present.count() == steps {
+        if child.is_silent() && present.count() == steps {
             break;
         }
         env.limits.check("expression evaluation")?;

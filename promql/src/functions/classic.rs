@@ -33,9 +33,9 @@ pub(crate) fn bucket_quantile(quantile: f64, buckets: &mut Vec<ClassicBucket>) -
     }
     coalesce(buckets);
     let forced = make_monotonic(buckets);
-    let [.., before_last, last] = buckets.as_slice() else { return (f64::NAN, forced) };
+    let [.., before_last, last] = buckets.as_slice() else { return (f64::NAN, None) };
     if last.count == 0.0 || last.count.is_nan() {
-        return (f64::NAN, forced);
+        return (f64::NAN, None);
     }
     let mut rank = quantile * last.count;
     let found = buckets[..buckets.len() - 1]

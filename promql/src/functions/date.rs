@@ -44,12 +44,14 @@ pub(crate) enum DatePart {
 impl DatePart {
     /// The part of the moment `seconds` after the epoch; fractions of a second are cut off.
     pub(crate) fn of(self, seconds: f64) -> f64 {
-        let seconds = go_int64(seconds);
-        let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let seconds = i128::from(go_int64(seconds));
+        // Go counts from a zero of its own in 64 bits: before it, time turns round.
+        let seconds = if seconds < GO_ZERO { seconds + (1 << 64) } else { seconds };
+        let (days, rest) = (seconds.div_euclid(86_400) as i64, seconds.rem_euclid(86_400) as u32);
         let (year, month, day) = civil_from_days(days);
         match self {
-            DatePart::Minute => (rest / 60 % 60) as f64,
-            DatePart::Hour => (rest / 3_600) as f64,
+            DatePart::Minute => f64::from(rest / 60 % 60),
+            DatePart::Hour => f64::from(rest / 3_600),
             DatePart::DayOfWeek => (days + 4).rem_euclid(7) as f64,
             DatePart::DayOfMonth => f64::from(day),
             DatePart::DayOfYear => f64::from((1..month).map(|month| days_in_month(year, month)).sum::<u32>() + day),
@@ -59,6 +61,9 @@ impl DatePart {
         }
     }
 }
+
+/// The first moment of Go's `time`, in seconds after the epoch: 1 March of the year -292277022400.
+const GO_ZERO: i128 = -9_223_372_028_741_760_000;
 
 /// What Go on amd64 makes of a float that becomes an integer: what does not fit is the lowest integer.
 fn go_int64(value: f64) -> i64 {
@@ -82,5 +87,11 @@ mod tests {
         assert_eq!(at(-1.0), [1969.0, 12.0, 31.0, 3.0]);
         assert_eq!(DatePart::DayOfYear.of(1_709_164_800.0), 60.0);
         assert_eq!(DatePart::DaysInMonth.of(1_709_164_800.0), 29.0);
+    }
+
+    #[test]
+    fn what_is_no_time_is_the_date_that_go_makes_of_it() {
+        assert_eq!(DatePart::Minute.of(1e300), 30.0);
+        assert_eq!(DatePart::DayOfYear.of(f64::NAN), 339.0);
     }
 }

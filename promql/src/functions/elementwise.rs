@@ -161,8 +161,8 @@ fn math(function: FunctionId) -> Option<fn(f64) -> f64> {
         FunctionId::Asin => f64::asin,
         FunctionId::Acos => f64::acos,
         FunctionId::Atan => f64::atan,
-        FunctionId::Sinh => f64::sinh,
-        FunctionId::Cosh => f64::cosh,
+        FunctionId::Sinh => sinh,
+        FunctionId::Cosh => cosh,
         FunctionId::Tanh => f64::tanh,
         FunctionId::Asinh => f64::asinh,
         FunctionId::Acosh => f64::acosh,
@@ -185,4 +185,13 @@ fn date_part(function: FunctionId) -> Option<DatePart> {
         FunctionId::Year => DatePart::Year,
         _ => return None,
     })
+}
+/// Go's `math.Sinh`, which is infinite from where `exp` is.
+fn sinh(value: f64) -> f64 {
+    if value.abs() > 21.0 { (value.abs().exp() * 0.5).copysign(value) } else { value.sinh() }
+}
+
+/// Go's `math.Cosh`, which is infinite from where `exp` is.
+fn cosh(value: f64) -> f64 {
+    if value.abs() > 21.0 { value.abs().exp() * 0.5 } else { value.cosh() }
 }

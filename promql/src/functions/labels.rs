@@ -41,6 +41,10 @@ impl Operator for Relabelled<'_> {
     fn held(&self, index: usize) -> Option<&StepVector> {
         self.child.held(index)
     }
+
+    fn is_silent(&self) -> bool {
+        self.child.is_silent()
+    }
 }
 
 /// Sets a label from another by an expression.

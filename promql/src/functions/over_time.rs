@@ -146,6 +146,9 @@ fn variance(values: &[f64]) -> f64 {
 
 pub(crate) fn quantile_over_time(window: &Window<'_>, context: &mut Context<'_>, quantile: f64) -> Option<Point> {
     let mut values = floats_only(window, context)?.to_vec();
+    if !(0.0..=1.0).contains(&quantile) {
+        context.notes.invalid_quantile(quantile);
+    }
     Some(Point::Float(quantile_of(quantile, &mut values)))
 }
 

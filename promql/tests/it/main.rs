@@ -6,6 +6,8 @@
 mod conformance;
 mod corpora;
 mod depth;
+mod differential;
+mod generate;
 mod harness;
 mod invariants;
 mod printing;

@@ -39,10 +39,10 @@ pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> 
         for &member in &group.members[piece.members.clone()] {
             env.limits.check("expression evaluation")?;
             if let Some(held) = child.held(member) {
-                accumulator.add(held, aggregation, worker)?;
+                accumulator.add(held, child.heads()[member].labels.metric_name(), aggregation, worker)?;
             } else {
                 child.compute(member, worker, &mut vector)?;
-                accumulator.add(&vector, aggregation, worker)?;
+                accumulator.add(&vector, child.heads()[member].labels.metric_name(), aggregation, worker)?;
             }
         }
         worker.give(vector);
@@ -161,11 +161,12 @@ impl Accumulator {
     fn add(
         &mut self,
         vector: &StepVector,
+        name: &str,
         aggregation: &Aggregation<'_>,
         worker: &mut Worker,
     ) -> Result<(), QueryError> {
         if !vector.histograms.is_empty() {
-            self.add_histograms(vector, aggregation, worker);
+            self.add_histograms(vector, name, aggregation, worker);
         }
         let present = &mut self.present;
         match &mut self.floats {
@@ -192,7 +193,7 @@ impl Accumulator {
         Ok(())
     }
 
-    fn add_histograms(&mut self, vector: &StepVector, aggregation: &Aggregation<'_>, worker: &mut Worker) {
+    fn add_histograms(&mut self, vector: &StepVector, name: &str, aggregation: &Aggregation<'_>, worker: &mut Worker) {
         let with_histogram =
             vector.histograms.iter().enumerate().filter_map(|(step, histogram)| Some((step, histogram.as_ref()?)));
         match aggregation.op {
@@ -202,7 +203,11 @@ impl Accumulator {
                 });
                 let mut notes = Notes::new(&mut worker.annotations, aggregation.place);
                 for (step, histogram) in with_histogram {
-                    fold.add(step, histogram, &mut notes);
+                    if self.present.get(step) && !fold.has_begun(step) {
+                        fold.spoil(step);
+                    } else {
+                        fold.add(step, histogram, name, &mut notes);
+                    }
                 }
             }
             AggregateOp::Count | AggregateOp::Group => {

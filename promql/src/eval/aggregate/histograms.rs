@@ -33,7 +33,20 @@ impl HistogramFold {
         Self { steps: (0..steps).map(|_| None).collect(), is_mean }
     }
 
-    pub(crate) fn add(&mut self, at: usize, histogram: &Arc<FloatHistogram>, notes: &mut Notes<'_>) {
+    /// Whether there is a histogram at this step already.
+    pub(crate) fn has_begun(&self, at: usize) -> bool {
+        self.steps.get(at).is_some_and(Option::is_some)
+    }
+
+    /// A float was at this step before the first histogram: neither will be in the result, so histograms are not summed.
+    pub(crate) fn spoil(&mut self, at: usize) {
+        if let Some(cell) = self.steps.get_mut(at) {
+            *cell = Some(Step { fold: None, saw_reset: false, saw_no_reset: false });
+        }
+    }
+
+    /// Adds the histogram of a series of that name.
+    pub(crate) fn add(&mut self, at: usize, histogram: &Arc<FloatHistogram>, name: &str, notes: &mut Notes<'_>) {
         let is_mean = self.is_mean;
         let Some(cell) = self.steps.get_mut(at) else { return };
         let Some(step) = cell else {
@@ -52,7 +65,7 @@ impl HistogramFold {
                 }
             }
             Err(IncompatibleSchemas) => {
-                notes.mixed_schemas("");
+                notes.mixed_schemas(name);
                 step.fold = None;
             }
         }
@@ -68,7 +81,7 @@ impl HistogramFold {
         for (at, step) in other.steps.into_iter().enumerate() {
             let Some(step) = step else { continue };
             match step.fold {
-                Some(fold) => self.add(at, &fold.finish(), notes),
+                Some(fold) => self.add(at, &fold.finish(), "", notes),
                 None => {
                     if let Some(cell) = self.steps.get_mut(at) {
                         *cell = Some(Step { fold: None, ..step });

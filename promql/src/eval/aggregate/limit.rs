@@ -4,7 +4,7 @@ use super::rank::count_at;
 use super::{Aggregation, form_groups};
 use crate::error::QueryError;
 use crate::eval::steps::StepVector;
-use crate::eval::{Held, Operator, parallel};
+use crate::eval::{Held, Operator, hear, parallel};
 use crate::functions::note::Notes;
 use crate::plan::NodeId;
 
@@ -21,8 +21,9 @@ pub(crate) fn limitk(aggregation: &Aggregation<'_>, child: &dyn Operator) -> Res
     let kept = parallel::run(env, groups.len(), weight, |index, worker| {
         let mut left = counts.clone();
         let mut kept = Vec::new();
-        for &member in &groups[index].members {
+        for (nth, &member) in groups[index].members.iter().enumerate() {
             if left.iter().all(|left| *left == 0) {
+                hear(env, child, &groups[index].members[nth..], worker)?;
                 break;
             }
             env.limits.check("expression evaluation")?;
@@ -69,6 +70,7 @@ pub(crate) fn limit_ratio(aggregation: &Aggregation<'_>, child: &dyn Operator) -
         let share = heads[member].labels.hash64() as f64 / 18_446_744_073_709_551_616.0;
         let belongs = |ratio: f64| (ratio >= 0.0 && share < ratio) || (ratio < 0.0 && share >= 1.0 + ratio);
         if !ratios.iter().any(|ratio| belongs(*ratio)) {
+            hear(env, child, &[member], worker)?;
             return Ok(None);
         }
         let mut vector = StepVector::default();

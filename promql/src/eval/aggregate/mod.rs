@@ -32,6 +32,8 @@ pub(crate) struct Aggregation<'q> {
     pub(crate) label: &'q str,
     /// Notes are about the operand, or about the parameter.
     pub(crate) place: Place,
+    /// Where the aggregation itself stands: `topk` and `bottomk` speak about that.
+    pub(crate) own_position: usize,
     pub(crate) param_position: usize,
 }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::{Aggregation, form_groups};
 use crate::error::QueryError;
 use crate::eval::steps::StepVector;
-use crate::eval::{Held, Operator, parallel};
-use crate::functions::note::Notes;
+use crate::eval::{Held, Operator, Worker, hear, parallel};
+use crate::functions::note::{Notes, Place};
 use crate::syntax::ast::AggregateOp;
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,9 @@ pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> 
         .map(|step| count_at(aggregation, step, input).map(Option::unwrap_or_default))
         .collect::<Result<_, _>>()?;
     if counts.iter().all(|count| *count == 0) {
+        let mut worker = Worker::default();
+        hear(env, child, &(0..input).collect::<Vec<_>>(), &mut worker)?;
+        env.settle(&mut worker);
         return Held::new(steps, Vec::new(), env.limits);
     }
     let groups = form_groups(child.heads(), aggregation.grouping);
@@ -57,9 +60,10 @@ pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> 
         for &member in &groups[index].members {
             env.limits.check("expression evaluation")?;
             child.compute(member, worker, &mut vector)?;
-            if vector.has_histograms() {
-                Notes::new(&mut worker.annotations, aggregation.place)
-                    .histogram_ignored_in_aggregation(aggregation.op.name());
+            let ignored = |(histogram, count): (&Option<_>, &usize)| histogram.is_some() && *count > 0;
+            if vector.histograms.iter().zip(&counts).any(ignored) {
+                let place = Place { position: aggregation.own_position, ..aggregation.place };
+                Notes::new(&mut worker.annotations, place).histogram_ignored_in_aggregation(aggregation.op.name());
             }
             for step in vector.present.iter() {
                 offer(&mut best[step], counts[step], Entry { value: vector.floats[step], member }, is_top);

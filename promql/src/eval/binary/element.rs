@@ -26,6 +26,26 @@ pub(crate) enum Outcome {
     Nothing,
 }
 
+/// What there is to say about two samples and an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BinaryNote {
+    IncompatibleTypes { left: &'static str, right: &'static str },
+    IncompatibleBuckets,
+    Reconciled(HistogramOperation),
+    Collided(HistogramOperation),
+}
+
+impl BinaryNote {
+    pub(crate) fn write(self, op: VectorOp, notes: &mut Notes<'_>) {
+        match self {
+            Self::IncompatibleTypes { left, right } => notes.incompatible_types(left, op.as_str(), right),
+            Self::IncompatibleBuckets => notes.incompatible_buckets(op.as_str()),
+            Self::Reconciled(operation) => notes.custom_buckets_reconciled(operation),
+            Self::Collided(operation) => notes.counter_reset_collision(operation),
+        }
+    }
+}
+
 /// Arithmetic on floats.
 #[inline]
 pub(crate) fn arithmetic(op: ArithmeticOp, left: f64, right: f64) -> f64 {
@@ -69,33 +89,33 @@ pub(crate) fn scalars(op: ScalarOp, left: f64, right: f64) -> Result<f64, QueryE
     }
 }
 
-/// Two samples of any kind.
-pub(crate) fn combine(op: VectorOp, left: PointRef<'_>, right: PointRef<'_>, notes: &mut Notes<'_>) -> Outcome {
+/// Two samples of any kind. A note is left in `note`, over whatever stands there.
+pub(crate) fn combine(op: VectorOp, left: PointRef<'_>, right: PointRef<'_>, note: &mut Option<BinaryNote>) -> Outcome {
     match (left, right) {
         (PointRef::Float(left), PointRef::Float(right)) => match op {
             VectorOp::Arithmetic(op) => Outcome::Value(Point::Float(arithmetic(op, left, right))),
             VectorOp::Filter(op) | VectorOp::CompareBool(op) => verdict(compare(op, left, right)),
-            VectorOp::Trim(_) => incompatible("float", op, "float", notes),
+            VectorOp::Trim(_) => incompatible("float", "float", note),
         },
         (PointRef::Float(factor), PointRef::Histogram(histogram)) => match op {
             VectorOp::Arithmetic(ArithmeticOp::Mul) => scaled(histogram, |h| h.multiply(factor)),
-            _ => incompatible("float", op, "histogram", notes),
+            _ => incompatible("float", "histogram", note),
         },
         (PointRef::Histogram(histogram), PointRef::Float(number)) => match op {
             VectorOp::Arithmetic(ArithmeticOp::Mul) => scaled(histogram, |h| h.multiply(number)),
             VectorOp::Arithmetic(ArithmeticOp::Div) => scaled(histogram, |h| h.divide(number)),
             VectorOp::Trim(TrimOp::Upper) => scaled(histogram, |h| h.trim_upper(number)),
             VectorOp::Trim(TrimOp::Lower) => scaled(histogram, |h| h.trim_lower(number)),
-            _ => incompatible("histogram", op, "float", notes),
+            _ => incompatible("histogram", "float", note),
         },
         (PointRef::Histogram(left), PointRef::Histogram(right)) => match op {
-            VectorOp::Arithmetic(ArithmeticOp::Add) => sum(left, right, op, notes),
-            VectorOp::Arithmetic(ArithmeticOp::Sub) => difference(left, right, op, notes),
+            VectorOp::Arithmetic(ArithmeticOp::Add) => sum(left, right, note),
+            VectorOp::Arithmetic(ArithmeticOp::Sub) => difference(left, right, note),
             VectorOp::Filter(CompareOp::Equal) | VectorOp::CompareBool(CompareOp::Equal) => verdict(left.equals(right)),
             VectorOp::Filter(CompareOp::NotEqual) | VectorOp::CompareBool(CompareOp::NotEqual) => {
                 verdict(!left.equals(right))
             }
-            _ => incompatible("histogram", op, "histogram", notes),
+            _ => incompatible("histogram", "histogram", note),
         },
     }
 }
@@ -104,8 +124,8 @@ fn verdict(holds: bool) -> Outcome {
     if holds { Outcome::Holds } else { Outcome::Fails }
 }
 
-fn incompatible(left: &str, op: VectorOp, right: &str, notes: &mut Notes<'_>) -> Outcome {
-    notes.incompatible_types(left, op.as_str(), right);
+fn incompatible(left: &'static str, right: &'static str, note: &mut Option<BinaryNote>) -> Outcome {
+    *note = Some(BinaryNote::IncompatibleTypes { left, right });
     Outcome::Nothing
 }
 
@@ -116,38 +136,37 @@ fn scaled(histogram: &Arc<FloatHistogram>, change: impl FnOnce(&mut FloatHistogr
     Outcome::Value(Point::Histogram(Arc::new(changed)))
 }
 
-fn sum(left: &FloatHistogram, right: &FloatHistogram, op: VectorOp, notes: &mut Notes<'_>) -> Outcome {
+fn sum(left: &FloatHistogram, right: &FloatHistogram, note: &mut Option<BinaryNote>) -> Outcome {
     let mut result = left.clone();
     let combined = result.add(right);
-    finish(result, combined, HistogramOperation::Addition, op, notes)
+    finish(result, combined, HistogramOperation::Addition, note)
 }
 
-fn difference(left: &FloatHistogram, right: &FloatHistogram, op: VectorOp, notes: &mut Notes<'_>) -> Outcome {
+fn difference(left: &FloatHistogram, right: &FloatHistogram, note: &mut Option<BinaryNote>) -> Outcome {
     let mut result = left.clone();
     let combined = result.sub(right);
     result.counter_reset = CounterResetHint::Gauge;
-    finish(result, combined, HistogramOperation::Subtraction, op, notes)
+    finish(result, combined, HistogramOperation::Subtraction, note)
 }
 
 fn finish(
     mut result: FloatHistogram,
     combined: Result<Combined, IncompatibleSchemas>,
     operation: HistogramOperation,
-    op: VectorOp,
-    notes: &mut Notes<'_>,
+    note: &mut Option<BinaryNote>,
 ) -> Outcome {
     match combined {
         Err(IncompatibleSchemas) => {
-            notes.incompatible_buckets(op.as_str());
+            *note = Some(BinaryNote::IncompatibleBuckets);
             Outcome::Nothing
         }
         Ok(combined) => {
             if combined.bounds_reconciled {
-                notes.custom_buckets_reconciled(operation);
+                *note = Some(BinaryNote::Reconciled(operation));
             }
             if combined.hints_collided {
                 // Upstream takes this warning for an error and drops the element.
-                notes.counter_reset_collision(operation);
+                *note = Some(BinaryNote::Collided(operation));
                 return Outcome::Nothing;
             }
             result.compact(0);

@@ -5,15 +5,17 @@
 //! of the others, so meetings spread over threads and each holds only its own series.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ferula_model::Labels;
+use parking_lot::Mutex;
 
-use super::element::{self, Outcome};
+use super::element::{self, BinaryNote, Outcome};
 use super::matching::{Meeting, Signature, meetings};
 use crate::check::{ArithmeticOp, VectorOp};
 use crate::error::QueryError;
 use crate::eval::steps::{Bitmap, Point, PointRef, StepVector};
-use crate::eval::{Env, Head, Held, Operator, Worker, parallel};
+use crate::eval::{Env, Head, Held, Operator, Worker, hear, parallel};
 use crate::functions::note::{Notes, Place};
 use crate::syntax::ast::{Cardinality, VectorMatching};
 
@@ -35,8 +37,6 @@ struct Clash {
     phase: u8,
     member: usize,
     message: String,
-    /// It only counts where the other operand has any sample at all.
-    if_other_side: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,14 +62,15 @@ pub(crate) fn join(join: &Join<'_>) -> Result<Held, QueryError> {
     let weight = ((join.left.heads().len() + join.right.heads().len()) as u64).saturating_mul(steps as u64);
     let sides = Sides::of(join);
     let joined = parallel::run(join.env, meetings.len(), weight, |index, worker| sides.meet(&meetings[index], worker))?;
+    sides.settle_notes();
     let mut series = Vec::new();
     let mut clashes = Vec::new();
     for joined in joined {
         series.extend(joined.series);
         clashes.extend(joined.clash);
     }
-    if !clashes.is_empty() {
-        sides.judge(clashes)?;
+    if let Some(first) = clashes.into_iter().min_by_key(|clash| (clash.step, clash.phase, clash.member)) {
+        return Err(QueryError::execution(first.message));
     }
     Held::new(steps, series, join.env.limits)
 }
@@ -83,6 +84,11 @@ struct Sides<'a> {
     swapped: bool,
     fill_one: Option<f64>,
     fill_many: Option<f64>,
+    /// Of each step, the note about the last pair that gave reason for one: upstream keeps no other. Empty until there is
+    /// one.
+    notes: Mutex<Vec<Option<(usize, BinaryNote)>>>,
+    /// Where the "many" side has any sample at all, once somebody asked.
+    many_presence: Mutex<Option<Arc<Bitmap>>>,
 }
 
 impl<'a> Sides<'a> {
@@ -91,7 +97,32 @@ impl<'a> Sides<'a> {
         let swapped = cardinality == Cardinality::OneToMany;
         let (one, many) = if swapped { (join.left, join.right) } else { (join.right, join.left) };
         // Upstream swaps the operands of `group_right`, but not the fills: `fill_left` stands in for the "many" side.
-        Self { join, one, many, swapped, fill_one: fill_right, fill_many: fill_left }
+        Self {
+            join,
+            one,
+            many,
+            swapped,
+            fill_one: fill_right,
+            fill_many: fill_left,
+            notes: Mutex::default(),
+            many_presence: Mutex::default(),
+        }
+    }
+
+    fn note(&self, step: usize, many: usize, note: BinaryNote) {
+        let mut notes = self.notes.lock();
+        notes.resize(self.one.steps(), None);
+        if notes[step].is_none_or(|(known, _)| known <= many) {
+            notes[step] = Some((many, note));
+        }
+    }
+
+    fn settle_notes(&self) {
+        let mut worker = Worker::default();
+        for (_, note) in self.notes.lock().iter().flatten() {
+            note.write(self.join.op, &mut Notes::new(&mut worker.annotations, self.join.place));
+        }
+        self.join.env.settle(&mut worker);
     }
 
     fn meet(&self, meeting: &Meeting, worker: &mut Worker) -> Result<Joined, QueryError> {
@@ -102,6 +133,8 @@ impl<'a> Sides<'a> {
         // Duplicates on the "one" side are an error even if they have no partner.
         let without_many = manies.is_empty() && self.fill_many.is_none() && ones.len() < 2;
         if without_one || without_many {
+            hear(self.join.env, self.one, ones, worker)?;
+            hear(self.join.env, self.many, manies, worker)?;
             return Ok(joined);
         }
         let mut one_vectors = Vec::with_capacity(ones.len());
@@ -110,7 +143,7 @@ impl<'a> Sides<'a> {
             self.one.compute(one, worker, &mut vector)?;
             one_vectors.push(vector);
         }
-        self.find_duplicates(meeting, ones, &one_vectors, manies.is_empty(), &mut joined);
+        self.find_duplicates(meeting, ones, &one_vectors, &mut joined)?;
         let outputs = Outputs::new(self, meeting);
         let mut pairing = Pairing { sides: self, meeting, ones, one_vectors, outputs, joined };
         pairing.pair(manies, worker)?;
@@ -127,16 +160,19 @@ impl<'a> Sides<'a> {
         meeting: &Meeting,
         ones: &[usize],
         vectors: &[StepVector],
-        alone: bool,
         joined: &mut Joined,
-    ) {
+    ) -> Result<(), QueryError> {
         if ones.len() < 2 {
-            return;
+            return Ok(());
         }
         let mut owner: Vec<Option<usize>> = vec![None; self.one.steps()];
         for (index, vector) in vectors.iter().enumerate() {
             for step in vector.presence().iter() {
                 let Some(earlier) = owner[step].replace(index) else { continue };
+                // Without a sample on the other side, upstream does not look at this one.
+                if self.fill_many.is_none() && !self.presence_of_many()?.get(step) {
+                    continue;
+                }
                 let side = if self.swapped { "left" } else { "right" };
                 let mut pair = [ones[index], ones[earlier]].map(|member| &self.one.heads()[member].labels);
                 // By labels, as upstream since 3.14: the order of the storage plays no part.
@@ -147,31 +183,18 @@ impl<'a> Sides<'a> {
                      [{first}, {second}];many-to-many matching not allowed: matching labels must be unique on one side",
                     meeting.signature
                 );
-                joined.clash(Clash { step, phase: 0, member: ones[index], message, if_other_side: alone });
+                joined.clash(Clash { step, phase: 0, member: ones[index], message });
                 break;
             }
-        }
-    }
-
-    /// Answers the first clash that counts.
-    fn judge(&self, mut clashes: Vec<Clash>) -> Result<(), QueryError> {
-        clashes.sort_by_key(|clash| (clash.step, clash.phase, clash.member));
-        let mut other_side: Option<Bitmap> = None;
-        for clash in clashes {
-            if clash.if_other_side && self.fill_many.is_none() {
-                if other_side.is_none() {
-                    other_side = Some(self.presence_of_many()?);
-                }
-                if !other_side.as_ref().is_some_and(|presence| presence.get(clash.step)) {
-                    continue;
-                }
-            }
-            return Err(QueryError::execution(clash.message));
         }
         Ok(())
     }
 
-    fn presence_of_many(&self) -> Result<Bitmap, QueryError> {
+    fn presence_of_many(&self) -> Result<Arc<Bitmap>, QueryError> {
+        let mut known = self.many_presence.lock();
+        if let Some(known) = &*known {
+            return Ok(Arc::clone(known));
+        }
         let mut presence = Bitmap::with_steps(self.many.steps());
         let mut worker = Worker::default();
         let mut vector = StepVector::default();
@@ -180,6 +203,8 @@ impl<'a> Sides<'a> {
             self.many.compute(index, &mut worker, &mut vector)?;
             presence.union(&vector.presence());
         }
+        let presence = Arc::new(presence);
+        *known = Some(Arc::clone(&presence));
         Ok(presence)
     }
 
@@ -200,7 +225,7 @@ impl<'a> Sides<'a> {
         for name in &matching.include {
             builder.set(name, one.get(name).unwrap_or_default());
         }
-        Head { labels: builder.build(), drop_name: delayed && !drops && (is_bool || many.drop_name) }
+        Head { labels: builder.build(), drop_name: delayed && is_bool }
     }
 }
 
@@ -326,7 +351,7 @@ impl Pairing<'_> {
                     (None, None) => None,
                 };
                 let Some(one) = one else { continue };
-                self.combine(point, one, worker)
+                self.combine(step, many, point, one)
             };
             self.put(step, position, outcome, point, worker);
         }
@@ -342,7 +367,7 @@ impl Pairing<'_> {
             } else {
                 "multiple matches for labels: grouping labels must ensure unique matches"
             };
-            let clash = Clash { step, phase: 1, member: many, message: message.to_owned(), if_other_side: false };
+            let clash = Clash { step, phase: 1, member: many, message: message.to_owned() };
             self.joined.clash(clash);
             return false;
         }
@@ -350,10 +375,14 @@ impl Pairing<'_> {
         true
     }
 
-    fn combine(&self, many: PointRef<'_>, one: PointRef<'_>, worker: &mut Worker) -> Outcome {
-        let mut notes = Notes::new(&mut worker.annotations, self.sides.join.place);
+    fn combine(&self, step: usize, member: usize, many: PointRef<'_>, one: PointRef<'_>) -> Outcome {
         let (left, right) = if self.sides.swapped { (one, many) } else { (many, one) };
-        element::combine(self.sides.join.op, left, right, &mut notes)
+        let mut note = None;
+        let outcome = element::combine(self.sides.join.op, left, right, &mut note);
+        if let Some(note) = note {
+            self.sides.note(step, member, note);
+        }
+        outcome
     }
 
     /// Writes an outcome. A comparison that holds answers its left operand, which with `group_right` is the "one" side's.
@@ -385,7 +414,7 @@ impl Pairing<'_> {
                     continue;
                 }
                 let outcome = match self.one_vectors[at].get(step) {
-                    Some(one) => self.combine(PointRef::Float(fill), one, worker),
+                    Some(one) => self.combine(step, usize::MAX, PointRef::Float(fill), one),
                     None => continue,
                 };
                 let position = *position.get_or_insert_with(|| self.outputs.position(head.clone()));

@@ -86,11 +86,15 @@ impl<'q> WithScalar<'q> {
         for step in 0..out.steps() {
             let Some(point) = out.get(step) else { continue };
             let scalar = PointRef::Float(self.scalar.at(step));
+            let mut note = None;
             let outcome = if self.scalar_left {
-                element::combine(self.op, scalar, point, notes)
+                element::combine(self.op, scalar, point, &mut note)
             } else {
-                element::combine(self.op, point, scalar, notes)
+                element::combine(self.op, point, scalar, &mut note)
             };
+            if let Some(note) = note {
+                note.write(self.op, notes);
+            }
             let is_bool = matches!(self.op, VectorOp::CompareBool(_));
             match outcome {
                 Outcome::Holds if !is_bool => {}

@@ -4,7 +4,7 @@ use super::matching::{Meeting, Signature, meetings};
 use crate::check::SetOp;
 use crate::error::QueryError;
 use crate::eval::steps::{Bitmap, StepVector};
-use crate::eval::{BoxOperator, Env, Head, Operator, Worker};
+use crate::eval::{BoxOperator, Env, Head, Operator, Worker, hear};
 
 /// A set operation. The presence of the other side is held (a bit for each step and signature), its values are not.
 pub(crate) struct SetOperation<'q> {
@@ -71,6 +71,10 @@ fn masks(
         worker.give(vector);
         Ok(mask)
     })?;
+    let alone = meetings.iter().filter(|meeting| sides(meeting).1.is_empty()).flat_map(|meeting| sides(meeting).0);
+    let mut worker = Worker::default();
+    hear(env, source, alone, &mut worker)?;
+    env.settle(&mut worker);
     let mut of = MaskOf::new();
     for (index, meeting) in both.iter().enumerate() {
         for &target in sides(meeting).1 {
@@ -93,6 +97,9 @@ impl Operator for SetOperation<'_> {
         let lefts = self.left.heads().len();
         let is_and_unless = self.right.is_none();
         if is_and_unless && self.keeps_masked && self.mask_of[index].is_none() {
+            if !self.left.is_silent() {
+                self.left.compute(index, worker, out)?;
+            }
             out.reset(self.steps());
             return Ok(());
         }
@@ -107,5 +114,9 @@ impl Operator for SetOperation<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_silent(&self) -> bool {
+        self.left.is_silent() && self.right.as_ref().is_none_or(|right| right.is_silent())
     }
 }

@@ -5,7 +5,7 @@
 //! other side, so that the storage need not look for what will be thrown away. Never where the other side's series
 //! matter without a partner: under fills, `or`, `unless`, or where duplicates without partner are an error.
 
-use ferula_model::{METRIC_NAME, Matcher};
+use ferula_model::{METRIC_NAME, MatchOp, Matcher};
 
 use crate::check::SetOp;
 use crate::functions::FunctionId;
@@ -16,10 +16,20 @@ use crate::syntax::ast::ValueType;
 pub(super) fn rewrite(plan: &mut Plan) {
     let mut additions: Vec<(NodeId, Vec<Matcher>)> = Vec::new();
     for (_, node) in plan.nodes() {
-        let Kind::Set { op: SetOp::And | SetOp::Unless, left, right, on, labels } = &node.kind else { continue };
-        let (Some(left), Some(right)) = (selector_below(plan, *left), selector_below(plan, *right)) else { continue };
+        let Kind::Set { op: SetOp::And | SetOp::Unless, left, right: right_operand, on, labels } = &node.kind else {
+            continue;
+        };
+        let (Some(left), Some(right)) = (selector_below(plan, *left), selector_below(plan, *right_operand)) else {
+            continue;
+        };
         let (Some(source), Some(target)) = (matchers(plan, left), matchers(plan, right)) else { continue };
         if left == right || plan.node(right).users > 1 {
+            continue;
+        }
+        // Series of several names may become equal under a function, which is an error whether they match or not.
+        let one_name = |matcher: &Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal;
+        let bare = matches!(plan.node(right).kind, Kind::Select(_));
+        if !(right == *right_operand && bare) && !target.iter().any(one_name) {
             continue;
         }
         let must_agree = |name: &str| name != METRIC_NAME && labels.iter().any(|label| label == name) == *on;
