@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ferula_model::{Labels, MetricType};
 
+use super::{GatherError, Registry};
 use crate::family::MetricFamily;
 
 /// A source of metric families that is asked at each gathering.
@@ -36,23 +37,36 @@ pub trait Collect: Send + Sync + fmt::Debug {
     fn collect(&self, out: &mut Vec<MetricFamily>);
 }
 
+/// What never changes.
+impl Collect for MetricFamily {
+    fn collect(&self, out: &mut Vec<MetricFamily>) {
+        out.push(self.clone());
+    }
+}
+
+/// Registries can be nested.
+impl Collect for Registry {
+    fn collect(&self, out: &mut Vec<MetricFamily>) {
+        out.extend(self.gather());
+    }
+}
+
 /// A single number computed by a closure.
 pub(super) struct Computed<F> {
     family: MetricFamily,
-    labels: Labels,
     value: F,
 }
 
 impl<F> Computed<F> {
-    pub(super) fn new(name: &str, help: &str, metric_type: MetricType, labels: Labels, value: F) -> Self {
-        Self { family: MetricFamily::new(name, help, metric_type), labels, value }
+    pub(super) fn new(name: &str, help: &str, metric_type: MetricType, value: F) -> Self {
+        Self { family: MetricFamily::new(name, help, metric_type), value }
     }
 }
 
 impl<F: Fn() -> f64 + Send + Sync> Collect for Computed<F> {
     fn collect(&self, out: &mut Vec<MetricFamily>) {
         let mut family = self.family.clone();
-        family.push_number(self.labels.clone(), (self.value)());
+        family.push_number(Labels::empty(), (self.value)());
         out.push(family);
     }
 }
@@ -63,11 +77,44 @@ impl<F> fmt::Debug for Computed<F> {
     }
 }
 
-/// Families of one name become one, sorted by name; metrics are sorted by labels.
-pub(super) fn merge(families: Vec<MetricFamily>) -> Vec<MetricFamily> {
+/// A collector whose metrics get labels more. A label that a metric has already stays.
+#[derive(Debug)]
+pub(super) struct Labelled {
+    labels: Labels,
+    collector: Arc<dyn Collect>,
+}
+
+impl Labelled {
+    pub(super) fn new(labels: Labels, collector: Arc<dyn Collect>) -> Self {
+        Self { labels, collector }
+    }
+}
+
+impl Collect for Labelled {
+    fn collect(&self, out: &mut Vec<MetricFamily>) {
+        let first = out.len();
+        self.collector.collect(out);
+        for metric in out.iter_mut().skip(first).flat_map(|family| &mut family.metrics) {
+            let mut labels = self.labels.to_builder();
+            for (name, value) in &metric.labels {
+                labels.set(name, value);
+            }
+            metric.labels = labels.build();
+        }
+    }
+}
+
+/// Families of one name become one, sorted by name; metrics are sorted by labels and time.
+pub(super) fn merge(families: Vec<MetricFamily>) -> (Vec<MetricFamily>, Vec<GatherError>) {
     let mut merged: BTreeMap<Arc<str>, MetricFamily> = BTreeMap::new();
+    let mut errors = Vec::new();
     for family in families {
         match merged.get_mut(&family.name) {
+            Some(first) if first.metric_type != family.metric_type => errors.push(GatherError::Type {
+                metric: family.name.to_string(),
+                first: first.metric_type.as_str(),
+                second: family.metric_type.as_str(),
+            }),
             Some(first) => first.metrics.extend(family.metrics),
             None => {
                 merged.insert(Arc::clone(&family.name), family);
@@ -76,7 +123,15 @@ pub(super) fn merge(families: Vec<MetricFamily>) -> Vec<MetricFamily> {
     }
     let mut families: Vec<_> = merged.into_values().collect();
     for family in &mut families {
-        family.metrics.sort_by(|a, b| a.labels.cmp(&b.labels));
+        family.metrics.sort_by(|a, b| a.labels.cmp(&b.labels).then(a.timestamp.cmp(&b.timestamp)));
+        let name = &family.name;
+        family.metrics.dedup_by(|second, first| {
+            let same = second.labels == first.labels && second.timestamp == first.timestamp;
+            if same {
+                errors.push(GatherError::Duplicate { metric: name.to_string(), labels: first.labels.clone() });
+            }
+            same
+        });
     }
-    families
+    (families, errors)
 }

@@ -4,28 +4,37 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferula_model::{Clock, Labels, MetricType, Timestamp};
-use hashbrown::{Equivalent, HashMap};
-use parking_lot::RwLock;
+use hashbrown::Equivalent;
 
-use crate::family::{Metric, MetricFamily, MetricValue};
+use super::members::Members;
+use crate::family::{MetricFamily, MetricValue};
 
-/// A kind of metric that a family can hold.
+/// A kind of metric that a family can hold. Clones of a value are handles to one metric.
 pub trait Instrument: Clone + Send + Sync + fmt::Debug + 'static {
     /// What all metrics of a family share, such as bucket bounds.
     type Options: PartialEq + Send + Sync + fmt::Debug + 'static;
     /// The type of the family.
     const TYPE: MetricType;
 
-    /// A new metric.
-    fn create(options: &Self::Options) -> Self;
+    /// A new metric. The clock is that of the registry, if it has one.
+    fn create(options: &Self::Options, clock: Option<&Arc<dyn Clock>>) -> Self;
 
     /// What it measures now.
     fn read(&self) -> MetricValue;
 
     /// How many clones there are, this one included.
     fn handles(&self) -> usize;
+
+    /// A number that differs from `before`, which is what the last call returned, if something was measured since.
+    fn activity(&self, before: u64) -> u64;
+
+    /// When it forgot everything and began anew; `None` if it never did.
+    fn restarted(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// One metric per label set; `N` label names. Clones share one content.
@@ -53,32 +62,40 @@ impl<I: Instrument, const N: usize> Family<I, N> {
     /// The metric with these label values, in the order of the label names; it is created if it is new. Keep the answer
     /// where this would be called often.
     pub fn with(&self, values: [&str; N]) -> I {
-        if let Some(member) = self.0.members.read().get(&Values(values)) {
-            return member.instrument.clone();
-        }
-        let mut members = self.0.members.write();
-        let key = Values(values.map(Box::<str>::from));
-        members.entry(key).or_insert_with(|| self.0.create(values)).instrument.clone()
+        self.0.members.with(&Values(values), || (Values(values.map(Box::<str>::from)), self.0.labels(values)))
     }
 
     /// Forgets the metric with these label values; handles to it count on unseen. Whether there was one.
     pub fn remove(&self, values: [&str; N]) -> bool {
-        self.0.members.write().remove(&Values(values)).is_some()
+        self.0.members.remove(&Values(values))
     }
 
     /// Forgets the metrics for which `keep` does not hold, given their label values.
+    ///
+    /// ```
+    /// use ferula_exposition::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let open = registry.gauge_family("open_files", "Open files.", ["user", "kind"])?;
+    /// for (user, kind) in [("ann", "log"), ("ann", "pipe"), ("bob", "log")] {
+    ///     open.with([user, kind]).inc();
+    /// }
+    /// open.retain(|[user, _]| user != "ann");
+    /// assert_eq!(open.len(), 1);
+    /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
+    /// ```
     pub fn retain(&self, mut keep: impl FnMut([&str; N]) -> bool) {
-        self.0.members.write().retain(|key, _| keep(std::array::from_fn(|i| key.0[i].as_ref())));
+        self.0.members.retain(|key| keep(std::array::from_fn(|i| key.0[i].as_ref())));
     }
 
     /// Forgets all metrics.
     pub fn clear(&self) {
-        self.0.members.write().clear();
+        self.0.members.retain(|_| false);
     }
 
     /// How many metrics there are.
     pub fn len(&self) -> usize {
-        self.0.members.read().len()
+        self.0.members.len()
     }
 
     /// Whether there is none.
@@ -88,7 +105,8 @@ impl<I: Instrument, const N: usize> Family<I, N> {
 }
 
 /// A family as the registry sees it.
-pub(super) trait Members: Send + Sync + fmt::Debug {
+pub(super) trait Gathered: Send + Sync + fmt::Debug {
+    fn metric_type(&self) -> MetricType;
     fn read(&self) -> MetricFamily;
     fn describe(&self) -> String;
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
@@ -99,76 +117,57 @@ pub(super) trait Members: Send + Sync + fmt::Debug {
 pub(super) struct Shared<I: Instrument, const N: usize> {
     name: Arc<str>,
     help: Arc<str>,
+    unit: Arc<str>,
     constant: Labels,
     names: [Box<str>; N],
-    options: I::Options,
-    clock: Option<Arc<dyn Clock>>,
-    members: RwLock<HashMap<Values<Box<str>, N>, Member<I>>>,
-}
-
-#[derive(Debug)]
-struct Member<I> {
-    instrument: I,
-    labels: Labels,
-    start: Option<Timestamp>,
+    members: Members<Values<Box<str>, N>, I>,
 }
 
 impl<I: Instrument, const N: usize> Shared<I, N> {
     pub(super) fn new(
         (name, constant): &(Arc<str>, Labels),
         help: &str,
+        unit: Arc<str>,
         names: [&str; N],
-        options: I::Options,
-        clock: Option<Arc<dyn Clock>>,
+        members: Members<Values<Box<str>, N>, I>,
     ) -> Self {
-        Self {
-            name: Arc::clone(name),
-            help: help.into(),
-            constant: constant.clone(),
-            names: names.map(Box::from),
-            options,
-            clock,
-            members: RwLock::default(),
-        }
+        let names = names.map(Box::from);
+        Self { name: Arc::clone(name), help: help.into(), unit, constant: constant.clone(), names, members }
     }
 
-    pub(super) fn same_as(&self, names: &[&str; N], options: &I::Options) -> bool {
-        self.names.iter().zip(names).all(|(a, b)| a.as_ref() == *b) && self.options == *options
+    pub(super) fn same_as(&self, names: &[&str; N], options: &I::Options, idle: Option<Duration>) -> bool {
+        let same_names = self.names.iter().zip(names).all(|(a, b)| a.as_ref() == *b);
+        same_names && self.members.options == *options && self.members.idle == idle
     }
 
-    fn create(&self, values: [&str; N]) -> Member<I> {
+    fn labels(&self, values: [&str; N]) -> Labels {
         let mut labels = self.constant.to_builder();
         for (name, value) in self.names.iter().zip(values) {
             labels.set(name, value);
         }
-        Member {
-            instrument: I::create(&self.options),
-            labels: labels.build(),
-            start: self.clock.as_ref().map(|clock| clock.now()),
-        }
+        labels.build()
     }
 }
 
-impl<I: Instrument, const N: usize> Members for Shared<I, N> {
+impl<I: Instrument, const N: usize> Gathered for Shared<I, N> {
+    fn metric_type(&self) -> MetricType {
+        I::TYPE
+    }
+
     fn read(&self) -> MetricFamily {
-        let members = self.members.read();
-        let metrics = members.values().map(|member| Metric {
-            labels: member.labels.clone(),
-            value: member.instrument.read(),
-            timestamp: None,
-            start: member.start,
-        });
         MetricFamily {
             name: Arc::clone(&self.name),
             help: Arc::clone(&self.help),
-            unit: "".into(),
+            unit: Arc::clone(&self.unit),
             metric_type: I::TYPE,
-            metrics: metrics.collect(),
+            metrics: self.members.read(),
         }
     }
 
     fn describe(&self) -> String {
-        format!("{} with labels {:?} and options {:?}", I::TYPE.as_str(), self.names, self.options)
+        let idle = self.members.idle.map(|idle| format!(", idle after {idle:?}")).unwrap_or_default();
+        let (names, options) = (&self.names, &self.members.options);
+        format!("{} with labels {names:?} and options {options:?}{idle}", I::TYPE.as_str())
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -178,7 +177,7 @@ impl<I: Instrument, const N: usize> Members for Shared<I, N> {
 
 /// Label values as a key; borrowed and owned ones hash alike.
 #[derive(Debug, PartialEq, Eq)]
-struct Values<T, const N: usize>([T; N]);
+pub(super) struct Values<T, const N: usize>([T; N]);
 
 impl<T: AsRef<str>, const N: usize> Hash for Values<T, N> {
     fn hash<H: Hasher>(&self, state: &mut H) {

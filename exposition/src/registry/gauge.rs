@@ -1,9 +1,9 @@
 //! A gauge: something that goes up and down.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use ferula_model::{MetricType, Timestamp};
+use ferula_model::{Clock, MetricType, Timestamp};
 
 use super::counter::add_float;
 use super::family::Instrument;
@@ -20,13 +20,22 @@ use crate::family::MetricValue;
 /// assert_eq!(open.value(), 2.0);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<AtomicU64>);
+pub struct Gauge(Arc<Core>);
+
+#[derive(Debug, Default)]
+struct Core {
+    /// Bits of a float.
+    bits: AtomicU64,
+    /// Something was shown since this was last asked: a gauge that is set to what it shows already is not idle.
+    touched: AtomicBool,
+}
 
 impl Gauge {
     /// Shows `value`.
     #[inline]
     pub fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Relaxed);
+        self.0.bits.store(value.to_bits(), Relaxed);
+        self.0.touched.store(true, Relaxed);
     }
 
     /// Shows a moment, in seconds since the epoch.
@@ -37,7 +46,8 @@ impl Gauge {
     /// Adds `by`, which may be negative.
     #[inline]
     pub fn add(&self, by: f64) {
-        add_float(&self.0, by);
+        add_float(&self.0.bits, by);
+        self.0.touched.store(true, Relaxed);
     }
 
     /// Takes `by` away.
@@ -60,7 +70,7 @@ impl Gauge {
 
     /// What it shows.
     pub fn value(&self) -> f64 {
-        f64::from_bits(self.0.load(Relaxed))
+        f64::from_bits(self.0.bits.load(Relaxed))
     }
 }
 
@@ -68,7 +78,7 @@ impl Instrument for Gauge {
     type Options = ();
     const TYPE: MetricType = MetricType::Gauge;
 
-    fn create((): &()) -> Self {
+    fn create((): &(), _: Option<&Arc<dyn Clock>>) -> Self {
         Self::default()
     }
 
@@ -78,5 +88,9 @@ impl Instrument for Gauge {
 
     fn handles(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    fn activity(&self, before: u64) -> u64 {
+        before.wrapping_add(u64::from(self.0.touched.swap(false, Relaxed)))
     }
 }

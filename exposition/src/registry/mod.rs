@@ -1,37 +1,56 @@
 //! The registry: the metrics of this program.
 //!
 //! ```text
-//!  Counter, Gauge, Histogram   --.
-//!  Family (one per label set)  ---+--> Registry --gather--> Vec<MetricFamily> --encode--> bytes
-//!  Collect (asked when gathered) -'                               `--append--> Appender
+//!  Counter, Gauge, Histogram, Summary, StateSet, Info --.
+//!  Family (one per label set)  -------------------------+--> Registry --gather--> Vec<MetricFamily> --encode--> bytes
+//!  Collect (asked when gathered) ----------------------'                               '--Feed--> Appender
 //! ```
 //!
 //! A handle is cheap to clone, and using it is one or two atomic operations: nothing is locked, looked up or allocated. A
-//! family's [`with`](Family::with) does look up; keep what it returns where it matters.
+//! family's [`with`](Family::with) does look up; keep what it returns where it matters. (Native histograms and the quantiles of
+//! summaries search a table, which locks only when a bucket is one too many; an exemplar locks what holds exemplars.)
 //!
-//! There is no global registry: whoever measures is handed one.
+//! There is no global registry: whoever measures is handed one. Two registries share nothing.
+//!
+//! # More than numbers
+//!
+//! - A metric whose value is computed when it is asked for: [`Registry::computed`]. A whole source of families: [`Collect`],
+//!   which [`MetricFamily`] itself is, for what never changes.
+//! - The same labels, idle time or unit for many metrics: [`Registry::labelled`], [`Registry::expiring`],
+//!   [`Registry::in_unit`] give another handle to the same registry.
 
 mod collector;
 mod counter;
+mod error;
+mod exemplars;
 mod family;
 mod gauge;
 mod histogram;
+pub(crate) mod members;
+mod native;
+mod state_set;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferula_model::{Clock, Labels, MetricType};
 use parking_lot::Mutex;
-use thiserror::Error;
 
 pub use collector::Collect;
 pub use counter::Counter;
+pub use error::{GatherError, RegisterError};
 pub use family::{Family, Instrument};
 pub use gauge::Gauge;
-pub use histogram::{DEFAULT_BUCKETS, Histogram, exponential_buckets, linear_buckets};
+pub use histogram::{DEFAULT_BUCKETS, Histogram, HistogramOptions, exponential_buckets, linear_buckets};
+pub use native::{NativeOptions, NativeOptionsError};
+pub use state_set::{Info, StateSet};
+pub use summary::{Summary, SummaryOptions};
 
 use crate::family::MetricFamily;
-use family::Members;
+use family::Gathered;
+use members::Members;
 
 /// The metrics of a program, or of a part of it. Clones share one content.
 ///
@@ -56,13 +75,20 @@ use family::Members;
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     shared: Arc<Shared>,
-    /// Labels that every metric registered through this handle gets.
+    /// What every metric registered through this handle gets.
+    scope: Scope,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Scope {
     labels: Labels,
+    unit: Option<Arc<str>>,
+    idle: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    families: Mutex<BTreeMap<FamilyKey, Arc<dyn Members>>>,
+    families: Mutex<BTreeMap<FamilyKey, Arc<dyn Gathered>>>,
     collectors: Mutex<Vec<Arc<dyn Collect>>>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -70,56 +96,62 @@ struct Shared {
 /// Name and constant labels.
 type FamilyKey = (Arc<str>, Labels);
 
-/// A metric cannot be registered.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// Metric names are not empty.
-    #[error("empty metric name")]
-    EmptyName,
-    /// Label names are not empty, do not begin with `__`, and are not what the type keeps for itself (`le` of histograms,
-    /// `quantile` of summaries).
-    #[error("metric {metric:?}: invalid label name {label:?}")]
-    LabelName {
-        /// The metric.
-        metric: String,
-        /// The label.
-        label: String,
-    },
-    /// The name is taken by a metric of another kind.
-    #[error("metric {metric:?} is already registered as {existing}")]
-    Taken {
-        /// The metric.
-        metric: String,
-        /// What it is: type, label names, options.
-        existing: String,
-    },
-    /// Bucket bounds must rise strictly.
-    #[error("metric {metric:?}: bucket bounds do not rise")]
-    Buckets {
-        /// The metric.
-        metric: String,
-    },
-}
-
 impl Registry {
-    /// A registry without a clock: metrics have no start timestamps and never expire.
+    /// A registry without a clock: metrics have no start timestamps, never expire, and summaries have no quantiles.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A registry whose metrics know when they began, by this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { shared: Arc::new(Shared { clock: Some(clock), ..Shared::default() }), labels: Labels::empty() }
+        Self { shared: Arc::new(Shared { clock: Some(clock), ..Shared::default() }), scope: Scope::default() }
     }
 
-    /// The same registry, but metrics registered through the new handle get these labels as well.
+    /// The same registry, but what is registered through the new handle, collectors included, gets these labels as well.
+    ///
+    /// ```
+    /// use ferula_exposition::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// registry.labelled([("shard", "7")]).counter("rows_total", "Rows written.")?.inc();
+    /// assert_eq!(registry.gather()[0].metrics[0].labels.get("shard"), Some("7"));
+    /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
+    /// ```
     pub fn labelled<N: AsRef<str>, V: AsRef<str>>(&self, labels: impl IntoIterator<Item = (N, V)>) -> Self {
-        let mut builder = self.labels.to_builder();
+        let mut builder = self.scope.labels.to_builder();
         for (name, value) in labels {
             builder.set(name.as_ref(), value.as_ref());
         }
-        Self { shared: Arc::clone(&self.shared), labels: builder.build() }
+        let scope = Scope { labels: builder.build(), ..self.scope.clone() };
+        Self { shared: Arc::clone(&self.shared), scope }
+    }
+
+    /// The same registry, but metrics registered through the new handle leave it when they have not changed for so long,
+    /// as gatherings see it. One that somebody still holds a handle to comes back with its next change.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use ferula_exposition::Registry;
+    /// use ferula_model::{ManualClock, Timestamp};
+    ///
+    /// let clock = Arc::new(ManualClock::at(Timestamp(0)));
+    /// let registry = Registry::with_clock(clock.clone());
+    /// let sessions = registry.expiring(Duration::from_secs(300)).gauge_family("sessions", "Sessions.", ["user"])?;
+    /// sessions.with(["ann"]).set(1.0);
+    /// assert_eq!(registry.gather()[0].metrics.len(), 1);
+    /// clock.advance(Duration::from_secs(300));
+    /// assert!(registry.gather()[0].metrics.is_empty());
+    /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
+    /// ```
+    pub fn expiring(&self, idle: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), scope: Scope { idle: Some(idle), ..self.scope.clone() } }
+    }
+
+    /// The same registry, but metrics registered through the new handle have this unit, which their names should end with
+    /// (before `_total`): `seconds`, `bytes`.
+    pub fn in_unit(&self, unit: &str) -> Self {
+        Self { shared: Arc::clone(&self.shared), scope: Scope { unit: Some(unit.into()), ..self.scope.clone() } }
     }
 
     /// A counter. By custom its name ends with `_total`.
@@ -128,7 +160,7 @@ impl Registry {
     ///
     /// See [`RegisterError`].
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, RegisterError> {
-        Ok(self.family::<Counter, 0>(name, help, [], ())?.with([]))
+        Ok(self.counter_family(name, help, [])?.with([]))
     }
 
     /// A counter per label set.
@@ -151,7 +183,7 @@ impl Registry {
     ///
     /// See [`RegisterError`].
     pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge, RegisterError> {
-        Ok(self.family::<Gauge, 0>(name, help, [], ())?.with([]))
+        Ok(self.gauge_family(name, help, [])?.with([]))
     }
 
     /// A gauge per label set.
@@ -190,13 +222,183 @@ impl Registry {
         labels: [&str; N],
         bounds: &[f64],
     ) -> Result<Family<Histogram, N>, RegisterError> {
-        let bounds =
-            histogram::checked_bounds(bounds).ok_or_else(|| RegisterError::Buckets { metric: name.to_owned() })?;
-        self.family(name, help, labels, bounds)
+        self.histogram_family_with(name, help, labels, HistogramOptions::default().buckets(bounds))
+    }
+
+    /// A histogram with native buckets only. They reach a scraper in protobuf, and a storage through
+    /// [`Feed`](crate::Feed); for scrapers that read text, add classic ones ([`HistogramOptions`]).
+    ///
+    /// ```
+    /// use ferula_exposition::Registry;
+    /// use ferula_exposition::registry::NativeOptions;
+    ///
+    /// let registry = Registry::new();
+    /// let latency = registry.native_histogram("latency_seconds", "How long requests take.", NativeOptions::new(1.1)?)?;
+    /// latency.observe(0.034);
+    /// assert_eq!(latency.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn native_histogram(&self, name: &str, help: &str, native: NativeOptions) -> Result<Histogram, RegisterError> {
+        Ok(self.histogram_family_with(name, help, [], HistogramOptions::default().native(native))?.with([]))
+    }
+
+    /// A histogram per label set, with buckets of either kind.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn histogram_family_with<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        options: HistogramOptions,
+    ) -> Result<Family<Histogram, N>, RegisterError> {
+        if !options.are_valid() {
+            return Err(RegisterError::Buckets { metric: name.to_owned() });
+        }
+        self.family(name, help, labels, options)
+    }
+
+    /// A summary.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn summary(&self, name: &str, help: &str, options: SummaryOptions) -> Result<Summary, RegisterError> {
+        Ok(self.summary_family(name, help, [], options)?.with([]))
+    }
+
+    /// A summary per label set.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`]; quantiles need a clock.
+    pub fn summary_family<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        options: SummaryOptions,
+    ) -> Result<Family<Summary, N>, RegisterError> {
+        let metric = || name.to_owned();
+        if let Some(quantile) = options.wrong_quantile() {
+            return Err(RegisterError::Quantile { metric: metric(), quantile });
+        }
+        if options.need_clock() && self.shared.clock.is_none() {
+            return Err(RegisterError::NoClock { metric: metric(), what: "the window of a summary" });
+        }
+        self.family(name, help, labels, options)
+    }
+
+    /// A set of states, none of which holds yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn state_set(&self, name: &str, help: &str, states: &[&str]) -> Result<StateSet, RegisterError> {
+        Ok(self.state_set_family(name, help, [], states)?.with([]))
+    }
+
+    /// A set of states per label set.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn state_set_family<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        states: &[&str],
+    ) -> Result<Family<StateSet, N>, RegisterError> {
+        let repeated = states.iter().enumerate().any(|(i, state)| states.iter().take(i).any(|before| before == state));
+        if repeated || states.is_empty() || states.len() > state_set::STATES_MAX {
+            return Err(RegisterError::States { metric: name.to_owned() });
+        }
+        self.family(name, help, labels, states.iter().map(|state| Arc::from(*state)).collect())
+    }
+
+    /// Labels as content, such as a version. By custom the name ends with `_info`.
+    ///
+    /// ```
+    /// use ferula_exposition::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// registry.info("build_info", "What was built.", [("version", "1.2.3"), ("revision", "abc")])?;
+    /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn info<const N: usize>(&self, name: &str, help: &str, labels: [(&str, &str); N]) -> Result<(), RegisterError> {
+        self.info_family(name, help, labels.map(|(name, _)| name))?.with(labels.map(|(_, value)| value));
+        Ok(())
+    }
+
+    /// Infos that come and go.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn info_family<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+    ) -> Result<Family<Info, N>, RegisterError> {
+        self.family(name, help, labels, ())
+    }
+
+    /// A family of a kind of metric of your own. The registry's own kinds have methods of their own.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn family<I: Instrument, const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        options: I::Options,
+    ) -> Result<Family<I, N>, RegisterError> {
+        check_names(name, I::TYPE, &labels)?;
+        let scope = &self.scope;
+        if scope.idle.is_some() && self.shared.clock.is_none() {
+            return Err(RegisterError::NoClock { metric: name.to_owned(), what: "an idle time" });
+        }
+        let mut families = self.shared.families.lock();
+        let key = (Arc::from(name), scope.labels.clone());
+        let taken =
+            |existing: &dyn Gathered| RegisterError::Taken { metric: name.to_owned(), existing: existing.describe() };
+        if let Some(existing) = families.get(&key) {
+            let family = Arc::clone(existing).as_any().downcast::<family::Shared<I, N>>().ok();
+            let same = family.filter(|family| family.same_as(&labels, &options, scope.idle));
+            return same.map(Family::from).ok_or_else(|| taken(&**existing));
+        }
+        // The same name with other constant labels is the same family to whoever reads it.
+        let other = families.iter().find(|((of, _), family)| **of == *name && family.metric_type() != I::TYPE);
+        if let Some((_, existing)) = other {
+            return Err(taken(&**existing));
+        }
+        let members = Members::new(options, self.shared.clock.clone(), scope.idle);
+        let unit = scope.unit.clone().unwrap_or_else(|| "".into());
+        let family = Arc::new(family::Shared::<I, N>::new(&key, help, unit, labels, members));
+        families.insert(key, Arc::clone(&family) as Arc<dyn Gathered>);
+        Ok(Family::from(family))
     }
 
     /// Adds a source of families that is asked at each [`gather`](Self::gather).
     pub fn collector(&self, collector: Arc<dyn Collect>) {
+        let collector = match self.scope.labels.is_empty() {
+            true => collector,
+            false => Arc::new(collector::Labelled::new(self.scope.labels.clone(), collector)),
+        };
         self.shared.collectors.lock().push(collector);
     }
 
@@ -213,12 +415,27 @@ impl Registry {
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), RegisterError> {
         check_names(name, metric_type, &[])?;
-        self.collector(Arc::new(collector::Computed::new(name, help, metric_type, self.labels.clone(), value)));
+        self.collector(Arc::new(collector::Computed::new(name, help, metric_type, value)));
         Ok(())
     }
 
-    /// All families with all their metrics, sorted by name and labels. Families of one name are one family here.
+    /// Forgets the families of this name, whatever their constant labels; their handles count on unseen. Whether there was
+    /// one.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut families = self.shared.families.lock();
+        let before = families.len();
+        families.retain(|(of, _), _| **of != *name);
+        families.len() < before
+    }
+
+    /// All families with all their metrics, sorted by name and labels. Families of one name are one family here; what
+    /// collectors say twice or contradict is left out, see [`gather_checked`](Self::gather_checked).
     pub fn gather(&self) -> Vec<MetricFamily> {
+        self.gather_checked().0
+    }
+
+    /// As [`gather`](Self::gather), and what was left out.
+    pub fn gather_checked(&self) -> (Vec<MetricFamily>, Vec<GatherError>) {
         let mut gathered = Vec::new();
         let families: Vec<_> = self.shared.families.lock().values().cloned().collect();
         for family in families {
@@ -230,36 +447,16 @@ impl Registry {
         }
         collector::merge(gathered)
     }
-
-    fn family<I: Instrument, const N: usize>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: [&str; N],
-        options: I::Options,
-    ) -> Result<Family<I, N>, RegisterError> {
-        check_names(name, I::TYPE, &labels)?;
-        let mut families = self.shared.families.lock();
-        let key = (Arc::from(name), self.labels.clone());
-        if let Some(existing) = families.get(&key) {
-            let family = Arc::clone(existing).as_any().downcast::<family::Shared<I, N>>().ok();
-            let same = family.filter(|family| family.same_as(&labels, &options));
-            return same
-                .map(Family::from)
-                .ok_or_else(|| RegisterError::Taken { metric: name.to_owned(), existing: existing.describe() });
-        }
-        let clock = self.shared.clock.clone();
-        let family = Arc::new(family::Shared::<I, N>::new(&key, help, labels, options, clock));
-        families.insert(key, Arc::clone(&family) as Arc<dyn Members>);
-        Ok(Family::from(family))
-    }
 }
 
 fn check_names(metric: &str, metric_type: MetricType, labels: &[&str]) -> Result<(), RegisterError> {
     if metric.is_empty() {
         return Err(RegisterError::EmptyName);
     }
-    let reserved = crate::series::float_label(metric_type);
+    let reserved = match metric_type {
+        MetricType::StateSet => Some(metric),
+        _ => crate::series::float_label(metric_type),
+    };
     for (i, label) in labels.iter().enumerate() {
         let repeated = labels.iter().take(i).any(|before| before == label);
         if label.is_empty() || label.starts_with("__") || Some(*label) == reserved || repeated {
