@@ -25,7 +25,8 @@
 //! - Reading: [`Parser`] yields [`Event`]s; [`LabelBuffer`] decodes the labels of those that are new; [`ParseError`] says
 //!   where a body is wrong.
 //! - Writing: [`MetricFamily`] is what is written, [`encode`] writes it.
-//! - Measuring: [`registry`].
+//! - Measuring: [`registry`]; [`collect`] has collectors of the process and its machine.
+//! - Storing without bytes in between: [`Feed`] appends what a registry gathers to a storage.
 //! - Judging names: [`lint`].
 
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ mod error;
 mod escape;
 mod event;
 mod family;
+mod feed;
 mod lint;
 pub mod negotiate;
 mod nhcb;
@@ -52,6 +54,7 @@ pub use error::{ParseError, ParseErrorKind};
 pub use escape::Escaping;
 pub use event::{Event, ExemplarEvent, HistogramEvent, SampleEvent};
 pub use family::{Bucket, HistogramValue, Metric, MetricFamily, MetricValue, SummaryValue};
+pub use feed::{Feed, FeedError, FeedSummary};
 pub use lint::{LintProblem, lint};
 pub use parser::{Format, ParseLimits, ParseOptions, Parser};
 pub use read::read_families;

@@ -4,11 +4,14 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod conformance;
+mod feed;
 mod host;
 mod lint;
 mod openmetrics;
 mod prometheus;
 mod protobuf;
+mod registry;
+mod storage;
 mod text;
 
 use ferula_exposition::{Event, Format, LabelBuffer, ParseError, ParseOptions, Parser};
