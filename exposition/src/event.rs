@@ -39,8 +39,8 @@ pub enum Event<'a> {
     Comment(&'a [u8]),
     /// A float sample.
     Sample(SampleEvent<'a>),
-    /// A native histogram.
-    Histogram(HistogramEvent<'a>),
+    /// A native histogram. Apart, for it is rare and large.
+    Histogram(Box<HistogramEvent<'a>>),
 }
 
 /// A float sample of one series.

@@ -131,13 +131,13 @@ impl<'a> Parser<'a> {
     /// The next event, or why the body is refused; `None` at the end.
     #[allow(clippy::should_implement_trait, reason = "events borrow from the parser, which an iterator cannot say")]
     pub fn next(&mut self) -> Option<Result<Event<'_>, ParseError>> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Reading => {}
-            State::Refused(fault) => return Some(Err(ParseError::of_body(self.body, self.format, fault))),
-            State::Done => return None,
+        if !matches!(self.state, State::Reading) {
+            return match std::mem::replace(&mut self.state, State::Done) {
+                State::Refused(fault) => Some(Err(ParseError::of_body(self.body, self.format, fault))),
+                State::Reading | State::Done => None,
+            };
         }
         if let Some(finished) = self.collate() {
-            self.state = State::Reading;
             return self.collator.as_ref().map(|collator| Ok(histogram_event(collator, finished)));
         }
         let next = match &mut self.reader {
@@ -146,15 +146,20 @@ impl<'a> Parser<'a> {
             Reader::Protobuf(reader) => reader.next(),
         };
         match next {
-            Ok(None) => None,
+            Ok(None) => {
+                self.state = State::Done;
+                None
+            }
             Ok(Some(event)) => {
                 if let (Some(collator), Event::Type { family, metric_type }) = (&mut self.collator, &event) {
                     collator.begin_family(family, *metric_type);
                 }
-                self.state = State::Reading;
                 Some(Ok(event))
             }
-            Err(fault) => Some(Err(ParseError::of_body(self.body, self.format, fault))),
+            Err(fault) => {
+                self.state = State::Done;
+                Some(Err(ParseError::of_body(self.body, self.format, fault)))
+            }
         }
     }
 
@@ -285,5 +290,5 @@ impl<'a> Parser<'a> {
 fn histogram_event(collator: &Collator, finished: Finished) -> Event<'_> {
     let Finished { histogram, exemplars, timestamp, start } = finished;
     let series = SeriesText::Decoded(&collator.labels);
-    Event::Histogram(HistogramEvent { key: &collator.key, histogram, timestamp, start, exemplars, series })
+    Event::Histogram(Box::new(HistogramEvent { key: &collator.key, histogram, timestamp, start, exemplars, series }))
 }

@@ -87,45 +87,65 @@ pub(crate) struct LabelSpan {
     pub(crate) value: Piece,
 }
 
+/// Where everything stands that names a series. A parser keeps one and fills it again for each sample: events borrow it,
+/// which keeps them small.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SeriesLine {
+    /// The part of the body that holds the metric name and all labels; empty in binary formats.
+    pub(crate) region: Piece,
+    /// The metric name; `None` in exemplars.
+    pub(crate) metric: Option<Piece>,
+    pub(crate) spans: Vec<LabelSpan>,
+    /// What an expanded classic family appends to its name.
+    pub(crate) suffix: &'static str,
+    /// The `le` or `quantile` that a binary format writes as a number, and its text.
+    pub(crate) bound: Option<&'static str>,
+    pub(crate) bound_text: String,
+    /// The label whose value is a float to be laid out in OpenMetrics' form.
+    float_label: Option<&'static str>,
+    /// The type that becomes a label, and with it the unit.
+    typed: Option<MetricType>,
+    pub(crate) unit: String,
+}
+
+impl SeriesLine {
+    /// Begins another line: what is known of its family stays.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.metric = None;
+        self.spans.clear();
+    }
+
+    /// The series from here on are of this type, of a text format; `typed`: which becomes a label.
+    pub(crate) fn begin_type(&mut self, metric_type: MetricType, typed: bool) {
+        self.float_label = float_label(metric_type);
+        self.typed = typed.then_some(metric_type);
+    }
+
+    /// As [`begin_type`](Self::begin_type), of a binary format, where bounds are numbers.
+    pub(crate) fn begin_binary_type(&mut self, metric_type: MetricType, typed: bool) {
+        self.typed = typed.then_some(metric_type);
+    }
+
+    #[inline]
+    pub(crate) fn set_region(&mut self, start: usize, end: usize) {
+        self.region = Piece::new(start, end, false);
+    }
+}
+
 /// Everything that names a series, undecoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SeriesText<'a> {
     /// As found in a body.
-    Raw(RawSeries<'a>),
+    Raw(&'a Body<'a>, &'a SeriesLine),
     /// Decoded by the parser already (converted histograms).
     Decoded(&'a LabelBuffer),
-}
-
-/// A series as found in a body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawSeries<'a> {
-    pub(crate) body: Body<'a>,
-    /// The part of the body that holds the metric name and all labels.
-    pub(crate) region: Piece,
-    /// The metric name; `None` in exemplars.
-    pub(crate) metric: Option<Piece>,
-    /// What an expanded classic family appends to its name.
-    pub(crate) suffix: &'static str,
-    pub(crate) spans: &'a [LabelSpan],
-    /// The `le` or `quantile` that a binary format writes as a number.
-    pub(crate) bound: Option<(&'static str, &'a str)>,
-    /// The label whose value is a float to be laid out in OpenMetrics' form.
-    pub(crate) float_label: Option<&'static str>,
-    /// Type and unit that become labels.
-    pub(crate) typed: Option<(MetricType, &'a str)>,
-}
-
-impl<'a> RawSeries<'a> {
-    pub(crate) fn new(body: Body<'a>, region: Range<usize>, metric: Option<Piece>, spans: &'a [LabelSpan]) -> Self {
-        let region = Piece::new(region.start, region.end, false);
-        Self { body, region, metric, suffix: "", spans, bound: None, float_label: None, typed: None }
-    }
 }
 
 impl SeriesText<'_> {
     pub(crate) fn decode(&self, buffer: &mut LabelBuffer) {
         match self {
-            SeriesText::Raw(raw) => buffer.decode(raw),
+            SeriesText::Raw(body, line) => buffer.decode(body, line),
             SeriesText::Decoded(decoded) => buffer.clone_from(decoded),
         }
     }
@@ -226,39 +246,48 @@ impl LabelBuffer {
         self.pairs.clear();
     }
 
-    fn decode(&mut self, raw: &RawSeries<'_>) {
+    pub(crate) fn decode(&mut self, body: &Body<'_>, line: &SeriesLine) {
+        self.decode_as(body, line, line.float_label);
+    }
+
+    /// As [`decode`](Self::decode), with bounds and quantiles as the target writes them.
+    pub(crate) fn decode_as_written(&mut self, body: &Body<'_>, line: &SeriesLine) {
+        self.decode_as(body, line, None);
+    }
+
+    fn decode_as(&mut self, body: &Body<'_>, line: &SeriesLine, float_label: Option<&str>) {
         self.clear();
-        let place = raw.body.region(raw.region).map(|region| {
+        let place = body.region(line.region).map(|region| {
             let base = self.text.len() as u32;
             self.text.push_str(region);
-            Region { offset: raw.region.start, base }
+            Region { offset: line.region.start, base }
         });
-        if let Some(metric) = raw.metric {
-            let value = if raw.suffix.is_empty() {
-                self.resolve(raw, place, metric)
+        if let Some(metric) = line.metric {
+            let value = if line.suffix.is_empty() {
+                self.resolve(body, place, metric)
             } else {
                 let start = self.text.len() as u32;
-                self.text.push_str(raw.body.piece(metric));
-                self.text.push_str(raw.suffix);
+                self.text.push_str(body.piece(metric));
+                self.text.push_str(line.suffix);
                 (start, self.text.len() as u32)
             };
             self.insert(Pair { name: (0, METRIC_NAME.len() as u32), value });
         }
-        for span in raw.spans {
-            let name = self.resolve(raw, place, span.name);
-            let mut value = self.resolve(raw, place, span.value);
-            if raw.float_label.is_some_and(|label| label == self.at(name)) {
+        for span in &line.spans {
+            let name = self.resolve(body, place, span.name);
+            let mut value = self.resolve(body, place, span.value);
+            if float_label.is_some_and(|label| label == self.at(name)) {
                 value = self.normalized(value);
             }
             self.insert(Pair { name, value });
         }
-        if let Some((label, bound)) = raw.bound {
+        if let Some(label) = line.bound {
             let name = self.push(label);
-            let value = self.push(bound);
+            let value = self.push(&line.bound_text);
             self.insert(Pair { name, value });
         }
-        if let Some((metric_type, unit)) = raw.typed {
-            self.add_type_and_unit(metric_type, unit);
+        if let Some(metric_type) = line.typed {
+            self.add_type_and_unit(metric_type, &line.unit);
         }
     }
 
@@ -280,10 +309,10 @@ impl LabelBuffer {
 
     /// Where a piece of the body stands in this buffer, which holds the region already.
     #[inline]
-    fn resolve(&mut self, raw: &RawSeries<'_>, place: Option<Region>, piece: Piece) -> (u32, u32) {
+    fn resolve(&mut self, body: &Body<'_>, place: Option<Region>, piece: Piece) -> (u32, u32) {
         if piece.escaped {
             let start = self.text.len() as u32;
-            unescape_into(&mut self.text, raw.body.piece(piece));
+            unescape_into(&mut self.text, body.piece(piece));
             return (start, self.text.len() as u32);
         }
         match place {
@@ -291,7 +320,7 @@ impl LabelBuffer {
                 let shift = |at: u32| at.wrapping_sub(place.offset).wrapping_add(place.base);
                 (shift(piece.start), shift(piece.end))
             }
-            None => self.push(raw.body.piece(piece)),
+            None => self.push(body.piece(piece)),
         }
     }
 

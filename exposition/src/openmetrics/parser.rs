@@ -13,7 +13,7 @@ use super::strict::Families;
 use crate::error::{Fault, ParseErrorKind};
 use crate::event::{Event, ExemplarEvent, SampleEvent};
 use crate::parser::ParseOptions;
-use crate::series::{Body, LabelSpan, Piece, RawSeries, SeriesText, float_label, unescape_into};
+use crate::series::{Body, Piece, SeriesLine, SeriesText, unescape_into};
 use crate::text::scan::{self, LabelRules};
 
 /// A parser of OpenMetrics text.
@@ -22,17 +22,16 @@ pub(crate) struct OpenMetricsParser<'a> {
     body: Body<'a>,
     at: usize,
     options: ParseOptions,
-    spans: Vec<LabelSpan>,
-    exemplar_spans: Vec<LabelSpan>,
-    /// What the last TYPE line said, and the unit of the same family.
+    line: SeriesLine,
+    exemplar_line: SeriesLine,
+    /// What the last TYPE line said.
     metric_type: MetricType,
-    unit: String,
     family: String,
     created: Option<Created>,
     strict: Option<Families>,
 }
 
-/// A sample line whose labels are in two vectors of spans.
+/// A sample line; what names its series and its exemplar stands in two [`SeriesLine`]s.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SampleLine {
     pub(crate) start: usize,
@@ -48,7 +47,6 @@ pub(crate) struct SampleLine {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExemplarPart {
     pub(crate) start: usize,
-    end: usize,
     value: f64,
     timestamp: Option<Seconds>,
 }
@@ -73,10 +71,9 @@ impl<'a> OpenMetricsParser<'a> {
             body: Body::new(body),
             at: 0,
             options: options.clone(),
-            spans: Vec::with_capacity(16),
-            exemplar_spans: Vec::new(),
+            line: SeriesLine::default(),
+            exemplar_line: SeriesLine::default(),
             metric_type: MetricType::Unknown,
-            unit: String::new(),
             family: String::new(),
             created: None,
             strict: options.strict.then(Families::default),
@@ -98,10 +95,10 @@ impl<'a> OpenMetricsParser<'a> {
                 Some(_) => {}
             }
             let rules = self.rules();
-            let line = sample(self.body, self.at, rules, &mut self.spans, &mut self.exemplar_spans)?;
+            let line = sample(self.body, self.at, rules, &mut self.line, &mut self.exemplar_line)?;
             self.limit_line(line.start, line.next)?;
             if let Some(strict) = &mut self.strict {
-                strict.sample(self.body, &line, &self.spans, &self.exemplar_spans)?;
+                strict.sample(self.body, &line, &self.line, &self.exemplar_line)?;
             }
             self.at = line.next;
             if self.is_created(&line) {
@@ -132,7 +129,7 @@ impl<'a> OpenMetricsParser<'a> {
             if matches!(self.body.bytes.get(at), None | Some(b'#')) {
                 return None;
             }
-            let line = sample(self.body, at, self.rules(), &mut self.spans, &mut self.exemplar_spans).ok()?;
+            let line = sample(self.body, at, self.rules(), &mut self.line, &mut self.exemplar_line).ok()?;
             at = line.next;
             if self.is_created(&line) {
                 continue;
@@ -153,11 +150,10 @@ impl<'a> OpenMetricsParser<'a> {
         if key.is_empty() || bytes.get(key_end) != Some(&b' ') {
             return None;
         }
-        let end = token_end(bytes, key_end + 1);
+        let (value, end) = number(bytes, key_end, "value").ok()?;
         if bytes.get(end) != Some(&b'\n') {
             return None;
         }
-        let value = scan::float(bytes, key_end + 1, end, "value").ok()?;
         self.at = end + 1;
         Some((value, None))
     }
@@ -170,7 +166,7 @@ impl<'a> OpenMetricsParser<'a> {
         let same = plain && self.body.bytes.get(self.at..end) == Some(expected);
         if same {
             self.at = end;
-            self.metric_type = metric_type;
+            self.begin_type(metric_type);
         }
         same
     }
@@ -188,25 +184,20 @@ impl<'a> OpenMetricsParser<'a> {
     }
 
     fn sample_event(&self, line: SampleLine) -> Event<'_> {
-        let key = line.start..line.key_end;
-        let mut raw = RawSeries::new(self.body, key.clone(), Some(line.metric), &self.spans);
-        raw.float_label = float_label(self.metric_type);
-        let start = self.created.as_ref().and_then(|created| created.of(raw, self.metric_type));
-        if self.options.type_and_unit_labels {
-            raw.typed = Some((self.metric_type, &self.unit));
-        }
+        let series = SeriesText::Raw(&self.body, &self.line);
+        let start = self.created.as_ref().and_then(|created| created.of(series, self.metric_type));
         let exemplar = line.exemplar.map(|part| ExemplarEvent {
             value: part.value,
             timestamp: part.timestamp.map(Seconds::timestamp),
-            series: SeriesText::Raw(RawSeries::new(self.body, part.start..part.end, None, &self.exemplar_spans)),
+            series: SeriesText::Raw(&self.body, &self.exemplar_line),
         });
         Event::Sample(SampleEvent {
-            key: self.body.slice(key),
+            key: self.body.slice(line.start..line.key_end),
             value: line.value,
             timestamp: line.timestamp.map(Seconds::timestamp),
             start,
             exemplar,
-            series: SeriesText::Raw(raw),
+            series,
         })
     }
 
@@ -268,16 +259,17 @@ impl<'a> OpenMetricsParser<'a> {
             }
             Keyword::Type => {
                 let word = self.body.slice(text_at..end);
-                self.metric_type = metric_type(word).ok_or_else(|| {
+                let metric_type = metric_type(word).ok_or_else(|| {
                     let word = String::from_utf8_lossy(word).into_owned();
                     Fault::new(text_at, ParseErrorKind::MetricType(word))
                 })?;
-                Event::Type { family, metric_type: self.metric_type }
+                self.begin_type(metric_type);
+                Event::Type { family, metric_type }
             }
             Keyword::Unit => {
                 let unit = self.unit_text(&family, text_at, end)?;
-                self.unit.clear();
-                self.unit.push_str(&unit);
+                self.line.unit.clear();
+                self.line.unit.push_str(&unit);
                 Event::Unit { family, unit }
             }
         };
@@ -287,12 +279,17 @@ impl<'a> OpenMetricsParser<'a> {
         Ok(event)
     }
 
+    fn begin_type(&mut self, metric_type: MetricType) {
+        self.metric_type = metric_type;
+        self.line.begin_type(metric_type, self.options.type_and_unit_labels);
+    }
+
     fn begin_family(&mut self, family: &str) {
         self.created = None;
         if self.family != family {
             self.family.clear();
             self.family.push_str(family);
-            self.unit.clear();
+            self.line.unit.clear();
         }
     }
 
@@ -330,12 +327,11 @@ pub(crate) fn sample(
     body: Body<'_>,
     start: usize,
     rules: LabelRules,
-    spans: &mut Vec<LabelSpan>,
-    exemplar_spans: &mut Vec<LabelSpan>,
+    line: &mut SeriesLine,
+    exemplar_line: &mut SeriesLine,
 ) -> Result<SampleLine, Fault> {
     let bytes = body.bytes;
-    spans.clear();
-    exemplar_spans.clear();
+    line.clear();
     let mut metric = None;
     let mut at = start;
     if let Some(end) = scan::metric_name(bytes, start) {
@@ -345,10 +341,12 @@ pub(crate) fn sample(
         return Err(Fault::expected(bytes, start, "a metric name, metadata or an opening brace"));
     }
     if bytes.get(at) == Some(&b'{') {
-        at = scan::labels::<false>(body, at + 1, rules, &mut metric, spans)?;
+        at = scan::labels::<false>(body, at + 1, rules, &mut metric, &mut line.spans)?;
     }
     let key_end = at;
     let metric = metric.ok_or_else(|| Fault::new(start, ParseErrorKind::NoMetricName))?;
+    line.metric = Some(metric);
+    line.set_region(start, key_end);
     let (value, mut at) = number(bytes, at, "value")?;
     let mut timestamp = None;
     if bytes.get(at) == Some(&b' ') && !bytes.get(at..).unwrap_or_default().starts_with(b" # {") {
@@ -358,7 +356,7 @@ pub(crate) fn sample(
     }
     let mut exemplar = None;
     if bytes.get(at..).unwrap_or_default().starts_with(b" # {") {
-        let (part, end) = exemplar_part(body, at + 3, rules, exemplar_spans)?;
+        let (part, end) = exemplar_part(body, at + 3, rules, exemplar_line)?;
         exemplar = Some(part);
         at = end;
     }
@@ -374,10 +372,12 @@ fn exemplar_part(
     body: Body<'_>,
     start: usize,
     rules: LabelRules,
-    spans: &mut Vec<LabelSpan>,
+    line: &mut SeriesLine,
 ) -> Result<(ExemplarPart, usize), Fault> {
+    line.clear();
     let rules = LabelRules { exemplar: true, ..rules };
-    let end = scan::labels::<false>(body, start + 1, rules, &mut None, spans)?;
+    let end = scan::labels::<false>(body, start + 1, rules, &mut None, &mut line.spans)?;
+    line.set_region(start, end);
     let (value, mut at) = number(body.bytes, end, "exemplar value")?;
     let mut timestamp = None;
     if body.bytes.get(at) == Some(&b' ') {
@@ -385,12 +385,17 @@ fn exemplar_part(
         timestamp = Some(seconds);
         at = after;
     }
-    Ok((ExemplarPart { start, end, value, timestamp }, at))
+    Ok((ExemplarPart { start, value, timestamp }, at))
 }
 
 /// Reads one blank and a float, and says where the float ends.
 #[inline(always)]
 fn number(bytes: &[u8], at: usize, what: &'static str) -> Result<(f64, usize), Fault> {
+    if bytes.get(at) == Some(&b' ')
+        && let Some(read) = scan::plain_number(bytes, at + 1, |b| matches!(b, b' ' | b'\n'))
+    {
+        return Ok(read);
+    }
     let end = token_end(bytes, at + 1);
     if bytes.get(at) != Some(&b' ') || end == at + 1 {
         let after = at + usize::from(bytes.get(at) == Some(&b' '));

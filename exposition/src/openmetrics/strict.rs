@@ -16,7 +16,7 @@ use ferula_model::{Labels, METRIC_NAME, MetricType};
 use super::parser::SampleLine;
 use crate::error::Fault;
 use crate::event::Event;
-use crate::series::{Body, LabelBuffer, LabelSpan, RawSeries, SeriesText};
+use crate::series::{Body, LabelBuffer, SeriesLine};
 
 /// Most characters in names and values of an exemplar's labels.
 const EXEMPLAR_CHARS_MAX: usize = 128;
@@ -88,12 +88,11 @@ impl Families {
         &mut self,
         body: Body<'_>,
         line: &SampleLine,
-        spans: &[LabelSpan],
-        exemplar_spans: &[LabelSpan],
+        series: &SeriesLine,
+        exemplar: &SeriesLine,
     ) -> Result<(), Fault> {
         let at = line.start;
-        let raw = RawSeries::new(body, line.start..line.key_end, Some(line.metric), spans);
-        let labels = self.unique_labels(at, raw)?;
+        let labels = self.unique_labels(at, &body, series)?;
         let name = labels.metric_name().to_owned();
         if !self.current.as_ref().is_some_and(|family| family.owns(&name)) {
             self.begin(at, &name)?;
@@ -101,8 +100,7 @@ impl Families {
         let exemplar = match &line.exemplar {
             None => false,
             Some(part) => {
-                let raw = RawSeries::new(body, part.start..part.start, None, exemplar_spans);
-                let labels = self.unique_labels(part.start, raw)?;
+                let labels = self.unique_labels(part.start, &body, exemplar)?;
                 let chars: usize =
                     labels.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
                 if chars > EXEMPLAR_CHARS_MAX {
@@ -122,8 +120,8 @@ impl Families {
         self.finish(at)
     }
 
-    fn unique_labels(&mut self, at: usize, raw: RawSeries<'_>) -> Result<Labels, Fault> {
-        SeriesText::Raw(raw).decode(&mut self.buffer);
+    fn unique_labels(&mut self, at: usize, body: &Body<'_>, line: &SeriesLine) -> Result<Labels, Fault> {
+        self.buffer.decode_as_written(body, line);
         if let Some(name) = self.buffer.duplicate() {
             return Err(Fault::strict(at, format!("label {name:?} repeated")));
         }

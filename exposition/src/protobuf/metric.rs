@@ -6,12 +6,13 @@ use ferula_model::{Exemplar, MetricType, NORMAL_NAN, Timestamp};
 use super::format::{bucket, exemplar, histogram, label, metric, number, quantile, summary, timestamp};
 use super::wire::{Field, Message, fault};
 use crate::error::{Fault, ParseErrorKind};
-use crate::series::{Body, LabelBuffer, LabelSpan, Piece, RawSeries, SeriesText};
+use crate::series::{Body, LabelBuffer, LabelSpan, Piece, SeriesLine};
 
 /// A metric and the classic series it stands for.
 #[derive(Debug, Default)]
 pub(super) struct MetricParts {
-    pub(super) labels: Vec<LabelSpan>,
+    /// Name and labels; suffix and bound are those of the current sample.
+    pub(super) line: SeriesLine,
     pub(super) timestamp: Option<Timestamp>,
     pub(super) start: Option<Timestamp>,
     pub(super) samples: Vec<ClassicSample>,
@@ -19,6 +20,7 @@ pub(super) struct MetricParts {
     pub(super) histogram: Option<(usize, usize)>,
     pub(super) has_buckets: bool,
     exemplar_labels: Vec<LabelSpan>,
+    pub(super) exemplar_line: SeriesLine,
     /// The texts of bounds and quantiles.
     pub(super) bounds: Vec<u8>,
     labels_max: usize,
@@ -56,7 +58,7 @@ impl MetricParts {
         metric_type: MetricType,
         start_timestamps: bool,
     ) -> Result<(), Fault> {
-        self.labels.clear();
+        self.line.clear();
         self.samples.clear();
         self.exemplar_labels.clear();
         self.bounds.clear();
@@ -65,10 +67,10 @@ impl MetricParts {
         while let Some(field) = message.next()? {
             match field.number {
                 metric::LABEL => {
-                    if self.labels.len() >= self.labels_max {
+                    if self.line.spans.len() >= self.labels_max {
                         return Err(Fault::new(field.at, ParseErrorKind::LabelLimit { limit: self.labels_max }));
                     }
-                    self.labels.push(label_pair(body, field)?);
+                    self.line.spans.push(label_pair(body, field)?);
                 }
                 metric::TIMESTAMP_MS => {
                     self.timestamp = Some(field.signed()?).filter(|millis| *millis != 0).map(Timestamp);
@@ -194,14 +196,17 @@ impl MetricParts {
         Ok(ExemplarParts { first_label, last_label: self.exemplar_labels.len(), value, timestamp })
     }
 
-    pub(super) fn exemplar_text<'s>(&'s self, body: Body<'s>, parts: ExemplarParts) -> SeriesText<'s> {
+    /// Makes the labels of an exemplar those of `exemplar_line`.
+    pub(super) fn point_at_exemplar(&mut self, parts: ExemplarParts) {
+        self.exemplar_line.clear();
         let spans = self.exemplar_labels.get(parts.first_label..parts.last_label).unwrap_or_default();
-        SeriesText::Raw(RawSeries::new(body, 0..0, None, spans))
+        self.exemplar_line.spans.extend_from_slice(spans);
     }
 
-    pub(super) fn to_exemplar(&self, body: Body<'_>, parts: ExemplarParts) -> Exemplar {
+    pub(super) fn to_exemplar(&mut self, body: Body<'_>, parts: ExemplarParts) -> Exemplar {
         let mut buffer = LabelBuffer::default();
-        self.exemplar_text(body, parts).decode(&mut buffer);
+        self.point_at_exemplar(parts);
+        buffer.decode(&body, &self.exemplar_line);
         Exemplar { labels: buffer.to_labels(), value: parts.value, timestamp: parts.timestamp }
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Fault, ParseErrorKind};
 use crate::event::{Event, ExemplarEvent, HistogramEvent, SampleEvent};
 use crate::nhcb::Cumulative;
 use crate::parser::ParseOptions;
-use crate::series::{Body, Piece, RawSeries, SeriesText};
+use crate::series::{Body, Piece, SeriesText};
 
 /// A parser of delimited protobuf.
 #[derive(Debug)]
@@ -207,8 +207,8 @@ impl<'a> ProtobufParser<'a> {
             exemplars.push(self.parts.to_exemplar(self.body, parts));
         }
         if fields.is_empty() {
-            let of_buckets = self.parts.samples.iter().filter_map(|sample| sample.exemplar);
-            exemplars.extend(of_buckets.map(|parts| self.parts.to_exemplar(self.body, parts)));
+            let of_buckets: Vec<_> = self.parts.samples.iter().filter_map(|sample| sample.exemplar).collect();
+            exemplars.extend(of_buckets.into_iter().map(|parts| self.parts.to_exemplar(self.body, parts)));
         }
         // Upstream drops exemplars of native histograms without a time: they could not be told apart.
         exemplars.retain(|exemplar| converts || exemplar.timestamp.is_some());
@@ -249,7 +249,7 @@ impl<'a> ProtobufParser<'a> {
     }
 
     fn check_strictly(&self, at: usize) -> Result<(), Fault> {
-        let mut names: Vec<_> = self.parts.labels.iter().map(|span| self.body.slice(span.name.range())).collect();
+        let mut names: Vec<_> = self.parts.line.spans.iter().map(|span| self.body.slice(span.name.range())).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
             return Err(Fault::strict(at, "label repeated"));
@@ -268,7 +268,7 @@ impl<'a> ProtobufParser<'a> {
     fn begin_key(&mut self) {
         self.key.clear();
         self.key.extend_from_slice(self.body.slice(self.family.name.range()));
-        for span in &self.parts.labels {
+        for span in &self.parts.line.spans {
             self.key.push(0xff);
             self.key.extend_from_slice(self.body.slice(span.name.range()));
             self.key.push(0xfe);
@@ -282,18 +282,23 @@ impl<'a> ProtobufParser<'a> {
         self.key.truncate(self.key_base);
         let Some(sample) = self.parts.samples.get(index).copied() else { return Event::Comment(&[]) };
         self.key.extend_from_slice(sample.suffix.as_bytes());
-        let bound = sample.bound.map(|(label, start, end)| {
+        self.dress(sample.suffix);
+        let line = &mut self.parts.line;
+        if let Some((label, start, end)) = sample.bound {
             let text = self.parts.bounds.get(start..end).unwrap_or_default();
             self.key.push(0xff);
             self.key.extend_from_slice(text);
-            (label, std::str::from_utf8(text).unwrap_or_default())
-        });
-        let mut raw = self.series(sample.suffix);
-        raw.bound = bound;
+            line.bound = Some(label);
+            line.bound_text.clear();
+            line.bound_text.push_str(std::str::from_utf8(text).unwrap_or_default());
+        }
+        if let Some(parts) = sample.exemplar {
+            self.parts.point_at_exemplar(parts);
+        }
         let exemplar = |parts: ExemplarParts| ExemplarEvent {
             value: parts.value,
             timestamp: parts.timestamp,
-            series: self.parts.exemplar_text(self.body, parts),
+            series: SeriesText::Raw(&self.body, &self.parts.exemplar_line),
         };
         Event::Sample(SampleEvent {
             key: &self.key,
@@ -301,7 +306,7 @@ impl<'a> ProtobufParser<'a> {
             timestamp: self.parts.timestamp,
             start: self.parts.start,
             exemplar: sample.exemplar.map(exemplar),
-            series: SeriesText::Raw(raw),
+            series: SeriesText::Raw(&self.body, &self.parts.line),
         })
     }
 
@@ -309,17 +314,20 @@ impl<'a> ProtobufParser<'a> {
         self.key.truncate(self.key_base);
         self.key.push(0xfc);
         let (timestamp, start): (Option<Timestamp>, _) = (self.parts.timestamp, self.parts.start);
-        let series = SeriesText::Raw(self.series(""));
-        Event::Histogram(HistogramEvent { key: &self.key, histogram, timestamp, start, exemplars, series })
+        self.dress("");
+        let series = SeriesText::Raw(&self.body, &self.parts.line);
+        Event::Histogram(Box::new(HistogramEvent { key: &self.key, histogram, timestamp, start, exemplars, series }))
     }
 
-    fn series(&self, suffix: &'static str) -> RawSeries<'_> {
-        let mut raw = RawSeries::new(self.body, 0..0, Some(self.family.name), &self.parts.labels);
-        raw.suffix = suffix;
+    /// Name, suffix, type and unit of a series of the family, without a bound.
+    fn dress(&mut self, suffix: &'static str) {
+        let line = &mut self.parts.line;
+        (line.metric, line.suffix, line.bound) = (Some(self.family.name), suffix, None);
         if self.options.type_and_unit_labels {
-            raw.typed = Some((self.family.metric_type, self.body.str(self.family.unit.range()).unwrap_or_default()));
+            line.begin_binary_type(self.family.metric_type, true);
+            line.unit.clear();
+            line.unit.push_str(self.body.str(self.family.unit.range()).unwrap_or_default());
         }
-        raw
     }
 
     fn text(&self, piece: Piece) -> Cow<'a, str> {

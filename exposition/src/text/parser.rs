@@ -14,7 +14,7 @@ use super::strict::Families;
 use crate::error::{Fault, ParseErrorKind};
 use crate::event::{Event, SampleEvent};
 use crate::parser::ParseOptions;
-use crate::series::{Body, LabelSpan, Piece, RawSeries, SeriesText, float_label, unescape_into};
+use crate::series::{Body, Piece, SeriesLine, SeriesText, unescape_into};
 
 /// A parser of the text format.
 #[derive(Debug)]
@@ -22,18 +22,19 @@ pub(crate) struct TextParser<'a> {
     body: Body<'a>,
     at: usize,
     options: ParseOptions,
-    spans: Vec<LabelSpan>,
+    line: SeriesLine,
+    /// The unquoted name that was read last.
+    name: Piece,
     /// What the last TYPE line said. Prometheus applies it to every sample that follows, whatever its name.
     metric_type: MetricType,
     strict: Option<Families>,
 }
 
-/// A sample whose labels are in the parser's spans.
+/// A sample whose name and labels are in the parser's line.
 #[derive(Clone, Copy)]
 struct SampleLine {
     start: usize,
     key_end: usize,
-    metric: Piece,
     value: f64,
     timestamp: Option<Timestamp>,
 }
@@ -44,7 +45,8 @@ impl<'a> TextParser<'a> {
             body: Body::new(body),
             at: 0,
             options: options.clone(),
-            spans: Vec::with_capacity(16),
+            line: SeriesLine::default(),
+            name: Piece::default(),
             metric_type: MetricType::Unknown,
             strict: options.strict.then(Families::default),
         }
@@ -66,8 +68,7 @@ impl<'a> TextParser<'a> {
                 Some(_) => {
                     let line = self.sample()?;
                     if let Some(strict) = &mut self.strict {
-                        let raw = RawSeries::new(self.body, line.start..line.key_end, Some(line.metric), &self.spans);
-                        strict.sample(line.start, &raw, line.value)?;
+                        strict.sample(line.start, &self.body, &self.line, line.value)?;
                     }
                     return Ok(Some(self.sample_event(line)));
                 }
@@ -105,8 +106,10 @@ impl<'a> TextParser<'a> {
             return None;
         }
         let start = key_end + 1;
-        let end = scan::value_end(bytes, start);
-        let value = scan::float(bytes, start, end, "value").ok()?;
+        let (value, end) = match scan::plain_number(bytes, start, scan::ends_value) {
+            Some(read) => read,
+            None => self.any_value(start).ok()?,
+        };
         let (timestamp, next) = match bytes.get(end) {
             Some(b'\n') => (None, end + 1),
             _ => self.timestamp(end).ok()?,
@@ -122,7 +125,7 @@ impl<'a> TextParser<'a> {
         let same = self.strict.is_none() && self.body.bytes.get(self.at..end) == Some(expected);
         if same {
             self.at = end;
-            self.metric_type = metric_type;
+            self.begin_type(metric_type);
         }
         same
     }
@@ -133,6 +136,11 @@ impl<'a> TextParser<'a> {
 
     pub(crate) fn position(&self) -> usize {
         self.at
+    }
+
+    fn begin_type(&mut self, metric_type: MetricType) {
+        self.metric_type = metric_type;
+        self.line.begin_type(metric_type, self.options.type_and_unit_labels);
     }
 
     fn end(&mut self) -> Result<(), Fault> {
@@ -146,11 +154,13 @@ impl<'a> TextParser<'a> {
     fn sample(&mut self) -> Result<SampleLine, Fault> {
         let bytes = self.body.bytes;
         let start = self.at;
-        self.spans.clear();
+        let hint = self.name;
+        self.line.clear();
         let mut metric = None;
         let mut at = start;
-        if let Some(end) = scan::metric_name(bytes, start) {
-            metric = Some(Piece::new(start, end, false));
+        if let Some(end) = scan::metric_name_like(bytes, start, hint) {
+            self.name = Piece::new(start, end, false);
+            metric = Some(self.name);
             at = end;
         } else if bytes.get(start) != Some(&b'{') {
             return Err(Fault::expected(bytes, start, "a metric name, a comment or an opening brace"));
@@ -160,25 +170,38 @@ impl<'a> TextParser<'a> {
         if bytes.get(at) == Some(&b'{') {
             let rules =
                 LabelRules { limit: self.options.limits.labels, exemplar: false, strict: self.strict.is_some() };
-            key_end = scan::labels::<true>(self.body, at + 1, rules, &mut metric, &mut self.spans)?;
+            key_end = scan::labels::<true>(self.body, at + 1, rules, &mut metric, &mut self.line.spans)?;
             at = scan::skip_blanks(bytes, key_end);
         }
-        let metric = metric.ok_or_else(|| Fault::new(start, ParseErrorKind::NoMetricName))?;
-        let end = scan::value_end(bytes, at);
-        if end == at {
-            return Err(Fault::expected(bytes, at, "a value"));
+        if metric.is_none() {
+            return Err(Fault::new(start, ParseErrorKind::NoMetricName));
         }
+        self.line.metric = metric;
+        self.line.set_region(start, key_end);
+        let (value, end) = match scan::plain_number(bytes, at, scan::ends_value) {
+            Some(read) => read,
+            None => self.any_value(at)?,
+        };
         if self.strict.is_some() && at == key_end && bytes.get(at.wrapping_sub(1)) != Some(&b'}') {
             return Err(Fault::expected(bytes, at, "a blank before the value"));
         }
-        let value = scan::float(bytes, at, end, "value")?;
         let (timestamp, next) = match bytes.get(end) {
             Some(b'\n') => (None, end + 1),
             _ => self.timestamp(end)?,
         };
         self.limit_line(start, next)?;
         self.at = next;
-        Ok(SampleLine { start, key_end, metric, value, timestamp })
+        Ok(SampleLine { start, key_end, value, timestamp })
+    }
+
+    /// The value of any form that begins here, and where it ends.
+    fn any_value(&self, at: usize) -> Result<(f64, usize), Fault> {
+        let bytes = self.body.bytes;
+        let end = scan::value_end(bytes, at);
+        if end == at {
+            return Err(Fault::expected(bytes, at, "a value"));
+        }
+        Ok((scan::float(bytes, at, end, "value")?, end))
     }
 
     /// The optional timestamp behind a value, and where the next line begins.
@@ -209,26 +232,19 @@ impl<'a> TextParser<'a> {
 
     #[inline]
     fn sample_event(&self, line: SampleLine) -> Event<'_> {
-        let mut raw = RawSeries::new(self.body, line.start..line.key_end, Some(line.metric), &self.spans);
-        raw.float_label = float_label(self.metric_type);
-        if self.options.type_and_unit_labels {
-            raw.typed = Some((self.metric_type, ""));
-        }
         Event::Sample(SampleEvent {
             key: self.body.slice(line.start..line.key_end),
             value: line.value,
             timestamp: line.timestamp,
             start: None,
             exemplar: None,
-            series: SeriesText::Raw(raw),
+            series: SeriesText::Raw(&self.body, &self.line),
         })
     }
 
     fn comment(&mut self) -> Result<Event<'_>, Fault> {
         let bytes = self.body.bytes;
         let start = self.at;
-        let rest = bytes.get(start..).unwrap_or_default();
-        let end = start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let word_at = scan::skip_blanks(bytes, start + 1);
         let word = if word_at == start + 1 { None } else { bytes.get(word_at..word_at + 4) };
         let blank = matches!(bytes.get(word_at + 4), Some(b' ' | b'\t'));
@@ -236,6 +252,8 @@ impl<'a> TextParser<'a> {
             Some(b"HELP") if blank => self.metadata(word_at + 4, Keyword::Help),
             Some(b"TYPE") if blank => self.metadata(word_at + 4, Keyword::Type),
             _ => {
+                let rest = bytes.get(start..).unwrap_or_default();
+                let end = start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
                 self.limit_line(start, end)?;
                 self.at = (end + 1).min(bytes.len());
                 Ok(Event::Comment(self.body.slice(start..end)))
@@ -253,8 +271,11 @@ impl<'a> TextParser<'a> {
                 let piece = scan::quoted::<true>(bytes, name_at + 1)?;
                 (piece, piece.end as usize + 1)
             }
-            _ => match scan::metric_name(bytes, name_at) {
-                Some(end) => (Piece::new(name_at, end, false), end),
+            _ => match scan::metric_name_like(bytes, name_at, self.name) {
+                Some(end) => {
+                    self.name = Piece::new(name_at, end, false);
+                    (self.name, end)
+                }
                 None => return Err(Fault::expected(bytes, name_at, "a metric name")),
             },
         };
@@ -276,10 +297,11 @@ impl<'a> TextParser<'a> {
             Keyword::Type => {
                 let word = self.body.slice(text_at..end);
                 let word = if self.strict.is_some() { word.trim_ascii() } else { word };
-                self.metric_type = metric_type(word).ok_or_else(|| {
+                let metric_type = metric_type(word).ok_or_else(|| {
                     let word = String::from_utf8_lossy(word).into_owned();
                     Fault::new(text_at, ParseErrorKind::MetricType(word))
                 })?;
+                self.begin_type(metric_type);
                 Event::Type { family, metric_type: self.metric_type }
             }
         };
@@ -330,7 +352,7 @@ fn metric_type(word: &[u8]) -> Option<MetricType> {
 
 /// Resolves `\\` and `\n`; any other backslash, and `\"` with it, stays.
 fn unescape_help(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

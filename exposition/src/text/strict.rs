@@ -13,7 +13,7 @@ use ferula_model::{Labels, METRIC_NAME, MetricType};
 
 use crate::error::Fault;
 use crate::event::Event;
-use crate::series::{LabelBuffer, Piece, RawSeries};
+use crate::series::{Body, LabelBuffer, Piece, SeriesLine};
 
 /// The families of one body, as far as it has been read.
 #[derive(Debug, Default)]
@@ -61,10 +61,10 @@ impl Families {
         Ok(())
     }
 
-    pub(crate) fn sample(&mut self, at: usize, raw: &RawSeries<'_>, value: f64) -> Result<(), Fault> {
-        let pieces = raw.metric.iter().copied().chain(raw.spans.iter().flat_map(|span| [span.name, span.value]));
-        pieces.into_iter().try_for_each(|piece| check_escapes(raw, piece))?;
-        crate::series::SeriesText::Raw(*raw).decode(&mut self.buffer);
+    pub(crate) fn sample(&mut self, at: usize, body: &Body<'_>, line: &SeriesLine, value: f64) -> Result<(), Fault> {
+        let pieces = line.metric.iter().copied().chain(line.spans.iter().flat_map(|span| [span.name, span.value]));
+        pieces.into_iter().try_for_each(|piece| check_escapes(body, piece))?;
+        self.buffer.decode_as_written(body, line);
         if let Some(name) = self.buffer.duplicate() {
             return Err(Fault::strict(at, format!("label {name:?} repeated")));
         }
@@ -160,9 +160,9 @@ impl Family {
     }
 }
 
-fn check_escapes(raw: &RawSeries<'_>, piece: Piece) -> Result<(), Fault> {
+fn check_escapes(body: &Body<'_>, piece: Piece) -> Result<(), Fault> {
     let start = piece.start as usize;
-    let text = raw.body.slice(piece.range());
+    let text = body.slice(piece.range());
     if let Some(newline) = memchr::memchr(b'\n', text) {
         return Err(Fault::strict(start + newline, "a newline must be written as \\n"));
     }

@@ -290,7 +290,7 @@ impl Scrape<'_> {
             Event::Type { family, metric_type } => self.metadata.set_type(&family, metric_type),
             Event::Unit { family, unit } => self.metadata.set_unit(&family, &unit),
             Event::Sample(sample) => return self.float(&sample),
-            Event::Histogram(histogram) => return self.histogram(histogram),
+            Event::Histogram(histogram) => return self.histogram(*histogram),
             _ => {}
         }
         Ok(())

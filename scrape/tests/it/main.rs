@@ -1,6 +1,7 @@
 //! Scraping through the public door.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in tests, that is how to fail")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod config;
 mod discovery;
