@@ -228,17 +228,27 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Skips over `expected` if the body goes on with exactly these bytes: comment and metadata lines that an earlier body
+    /// Takes back the sample that [`next_known`](Self::next_known) has just given: [`next`](Self::next) will yield it with
+    /// everything that belongs to it. At another moment this does nothing.
+    pub fn unread_known(&mut self) {
+        match &mut self.reader {
+            Reader::Text(reader) => reader.unread_known(),
+            Reader::OpenMetrics(reader) => reader.unread_known(),
+            Reader::Protobuf(_) => {}
+        }
+    }
+
+    /// Skips over the next `len` bytes if `is_known` recognizes them: as comment and metadata lines that an earlier body
     /// had at the same place, newlines included, and that were looked at then. `metric_type` is what
     /// [`metric_type`](Self::metric_type) was after them. False leaves everything as it was.
     #[inline]
-    pub fn skip_known(&mut self, expected: &[u8], metric_type: MetricType) -> bool {
+    pub fn skip_known(&mut self, len: usize, metric_type: MetricType, is_known: impl FnOnce(&[u8]) -> bool) -> bool {
         match &mut self.reader {
             Reader::Text(reader) if matches!(self.state, State::Reading) && self.collator.is_none() => {
-                reader.skip_known(expected, metric_type)
+                reader.skip_known(len, metric_type, is_known)
             }
             Reader::OpenMetrics(reader) if matches!(self.state, State::Reading) && self.collator.is_none() => {
-                reader.skip_known(expected, metric_type)
+                reader.skip_known(len, metric_type, is_known)
             }
             _ => false,
         }

@@ -2,7 +2,8 @@
 //!
 //! A target writes the same series in the same order, scrape after scrape. So each entry remembers which one followed it
 //! last time: reading a body is walking a list and comparing bytes ([`predicted`](SeriesCache::predicted)), and only
-//! what stands elsewhere than before costs a hash. Keys are the raw bytes `name{labels}` as written; what relabelling
+//! what stands elsewhere than before costs a hash. The comments and metadata before a line are recognized by their hash
+//! ([`Lead`]). Keys are the raw bytes `name{labels}` as written; what relabelling
 //! made of them is known and not computed again, not even that they are dropped.
 //!
 //! # Staleness
@@ -15,7 +16,7 @@
 
 use std::hash::BuildHasher;
 
-use ferula_model::SeriesRef;
+use ferula_model::{MetricType, SeriesRef};
 use foldhash::fast::RandomState;
 use hashbrown::{HashSet, HashTable};
 
@@ -38,6 +39,8 @@ pub(crate) struct SeriesCache {
     /// The keys, one behind the other.
     keys: Vec<u8>,
     keys_garbage: usize,
+    leads: Vec<Lead>,
+    free_leads: Vec<u32>,
     hasher: RandomState,
     /// Number of the current scrape.
     scrape: u32,
@@ -57,10 +60,24 @@ struct Entry {
     seen: u32,
     /// What followed it in the body.
     next: EntryId,
+    /// The lines that stood before it, if there were any; a position in `leads`.
+    lead: u32,
     state: State,
     alive: bool,
     /// Seen in this scrape without a timestamp of its own, or such timestamps are tracked too.
     tracked: bool,
+}
+
+/// Comment and metadata lines between a sample and the one before. Their texts are in the metadata cache already; what
+/// recognizes them here is a hash, whose seed no target knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lead {
+    hash: u64,
+    pub(crate) len: u32,
+    /// What the parser takes for the type behind them.
+    pub(crate) metric_type: MetricType,
+    /// The family that they speak of.
+    pub(crate) family: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +108,8 @@ impl Default for SeriesCache {
             free: Vec::new(),
             keys: Vec::new(),
             keys_garbage: 0,
+            leads: Vec::new(),
+            free_leads: Vec::new(),
             hasher: RandomState::default(),
             scrape: 0,
             last: NONE,
@@ -123,9 +142,43 @@ impl SeriesCache {
         (entry.state != State::Free).then(|| (id, self.key(entry)))
     }
 
-    /// The key of an entry.
-    pub(crate) fn key_of(&self, id: EntryId) -> Option<&[u8]> {
-        self.entries.get(id as usize).map(|entry| self.key(entry))
+    /// The lines that stood before an entry last time.
+    #[inline]
+    pub(crate) fn lead(&self, id: EntryId) -> Option<Lead> {
+        self.entries.get(id as usize).and_then(|entry| self.leads.get(entry.lead as usize)).copied()
+    }
+
+    /// Whether these are the lines of a lead.
+    #[inline]
+    pub(crate) fn is_lead(&self, lead: &Lead, lines: &[u8]) -> bool {
+        self.hasher.hash_one(lines) == lead.hash
+    }
+
+    /// Learns what stood before the entry that was seen or learned last; `None` if nothing did, or nothing that is to be
+    /// skipped next time.
+    pub(crate) fn learn_lead(&mut self, lead: Option<(&[u8], MetricType, Option<u32>)>) {
+        let lead = lead.and_then(|(lines, metric_type, family)| {
+            let (hash, len) = (self.hasher.hash_one(lines), u32::try_from(lines.len()).ok()?);
+            Some(Lead { hash, len, metric_type, family })
+        });
+        let Some(entry) = self.entries.get_mut(self.last as usize) else { return };
+        match (lead, self.leads.get_mut(entry.lead as usize)) {
+            (Some(lead), Some(slot)) => *slot = lead,
+            (Some(lead), None) => {
+                entry.lead = match self.free_leads.pop() {
+                    Some(place) => place,
+                    None => {
+                        self.leads.push(lead);
+                        (self.leads.len() - 1) as u32
+                    }
+                };
+                if let Some(slot) = self.leads.get_mut(entry.lead as usize) {
+                    *slot = lead;
+                }
+            }
+            (None, Some(_)) => self.free_leads.push(std::mem::replace(&mut entry.lead, NONE)),
+            (None, None) => {}
+        }
     }
 
     /// Marks an entry as seen and says what it is.
@@ -178,8 +231,17 @@ impl SeriesCache {
             return NONE;
         };
         self.keys.extend_from_slice(key);
-        let entry =
-            Entry { series, key_start, key_len, seen: self.scrape, next: NONE, state, alive: false, tracked: false };
+        let entry = Entry {
+            series,
+            key_start,
+            key_len,
+            seen: self.scrape,
+            next: NONE,
+            lead: NONE,
+            state,
+            alive: false,
+            tracked: false,
+        };
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(slot) = self.entries.get_mut(id as usize) {
@@ -281,6 +343,9 @@ impl SeriesCache {
             }
             if let Some(entry) = self.entries.get_mut(at) {
                 entry.state = State::Free;
+                if entry.lead != NONE {
+                    self.free_leads.push(std::mem::replace(&mut entry.lead, NONE));
+                }
             }
             self.keys_garbage += entry.key_len as usize;
             self.free.push(id);

@@ -29,6 +29,8 @@ pub(crate) struct OpenMetricsParser<'a> {
     family: String,
     created: Option<Created>,
     strict: Option<Families>,
+    /// Where the sample stands that was taken as known, until something else is read.
+    known_from: Option<usize>,
 }
 
 /// A sample line; what names its series and its exemplar stands in two [`SeriesLine`]s.
@@ -77,12 +79,14 @@ impl<'a> OpenMetricsParser<'a> {
             family: String::new(),
             created: None,
             strict: options.strict.then(Families::default),
+            known_from: None,
         }
     }
 
     /// The next event; `Ok(None)` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
         let bytes = self.body.bytes;
+        self.known_from = None;
         loop {
             match bytes.get(self.at) {
                 None => return Err(Fault::new(self.at, ParseErrorKind::NoEof)),
@@ -154,21 +158,33 @@ impl<'a> OpenMetricsParser<'a> {
         if bytes.get(end) != Some(&b'\n') {
             return None;
         }
+        self.known_from = Some(self.at);
         self.at = end + 1;
         Some((value, None))
     }
 
     /// As the text format's.
     #[inline]
-    pub(crate) fn skip_known(&mut self, expected: &[u8], metric_type: MetricType) -> bool {
-        let Some(end) = self.at.checked_add(expected.len()) else { return false };
+    pub(crate) fn skip_known(
+        &mut self,
+        len: usize,
+        metric_type: MetricType,
+        is_known: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let Some(end) = self.at.checked_add(len) else { return false };
         let plain = self.strict.is_none() && !self.options.start_timestamps && !self.options.type_and_unit_labels;
-        let same = plain && self.body.bytes.get(self.at..end) == Some(expected);
+        let same = plain && self.body.bytes.get(self.at..end).is_some_and(is_known);
         if same {
-            self.at = end;
+            (self.at, self.known_from) = (end, None);
             self.begin_type(metric_type);
         }
         same
+    }
+
+    pub(crate) fn unread_known(&mut self) {
+        if let Some(start) = self.known_from.take() {
+            self.at = start;
+        }
     }
 
     pub(crate) fn metric_type(&self) -> MetricType {

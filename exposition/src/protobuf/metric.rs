@@ -203,7 +203,7 @@ impl MetricParts {
         self.exemplar_line.spans.extend_from_slice(spans);
     }
 
-    pub(super) fn to_exemplar(&mut self, body: Body<'_>, parts: ExemplarParts) -> Exemplar {
+    pub(super) fn take_exemplar(&mut self, body: Body<'_>, parts: ExemplarParts) -> Exemplar {
         let mut buffer = LabelBuffer::default();
         self.point_at_exemplar(parts);
         buffer.decode(&body, &self.exemplar_line);

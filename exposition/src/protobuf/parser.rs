@@ -204,11 +204,11 @@ impl<'a> ProtobufParser<'a> {
         let mut exemplars = Vec::new();
         for field in &fields {
             let parts = self.parts.read_exemplar(self.body, *field)?;
-            exemplars.push(self.parts.to_exemplar(self.body, parts));
+            exemplars.push(self.parts.take_exemplar(self.body, parts));
         }
         if fields.is_empty() {
             let of_buckets: Vec<_> = self.parts.samples.iter().filter_map(|sample| sample.exemplar).collect();
-            exemplars.extend(of_buckets.into_iter().map(|parts| self.parts.to_exemplar(self.body, parts)));
+            exemplars.extend(of_buckets.into_iter().map(|parts| self.parts.take_exemplar(self.body, parts)));
         }
         // Upstream drops exemplars of native histograms without a time: they could not be told apart.
         exemplars.retain(|exemplar| converts || exemplar.timestamp.is_some());

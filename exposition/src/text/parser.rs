@@ -28,6 +28,8 @@ pub(crate) struct TextParser<'a> {
     /// What the last TYPE line said. Prometheus applies it to every sample that follows, whatever its name.
     metric_type: MetricType,
     strict: Option<Families>,
+    /// Where the sample stands that was taken as known, until something else is read.
+    known_from: Option<usize>,
 }
 
 /// A sample whose name and labels are in the parser's line.
@@ -49,12 +51,14 @@ impl<'a> TextParser<'a> {
             name: Piece::default(),
             metric_type: MetricType::Unknown,
             strict: options.strict.then(Families::default),
+            known_from: None,
         }
     }
 
     /// The next event; `Ok(None)` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
         let bytes = self.body.bytes;
+        self.known_from = None;
         loop {
             self.at = scan::skip_blanks(bytes, self.at);
             match bytes.get(self.at) {
@@ -114,20 +118,32 @@ impl<'a> TextParser<'a> {
             Some(b'\n') => (None, end + 1),
             _ => self.timestamp(end).ok()?,
         };
+        self.known_from = Some(self.at);
         self.at = next;
         Some((value, timestamp))
     }
 
-    /// Skips comments and blank lines that are byte for byte `expected`, and after which the type was `metric_type`.
+    /// Skips comments and blank lines that are known, and after which the type was `metric_type`.
     #[inline]
-    pub(crate) fn skip_known(&mut self, expected: &[u8], metric_type: MetricType) -> bool {
-        let Some(end) = self.at.checked_add(expected.len()) else { return false };
-        let same = self.strict.is_none() && self.body.bytes.get(self.at..end) == Some(expected);
+    pub(crate) fn skip_known(
+        &mut self,
+        len: usize,
+        metric_type: MetricType,
+        is_known: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let Some(end) = self.at.checked_add(len) else { return false };
+        let same = self.strict.is_none() && self.body.bytes.get(self.at..end).is_some_and(is_known);
         if same {
-            self.at = end;
+            (self.at, self.known_from) = (end, None);
             self.begin_type(metric_type);
         }
         same
+    }
+
+    pub(crate) fn unread_known(&mut self) {
+        if let Some(start) = self.known_from.take() {
+            self.at = start;
+        }
     }
 
     pub(crate) fn metric_type(&self) -> MetricType {

@@ -137,11 +137,15 @@ fn limits_refuse_the_body() {
 fn known_keys_are_taken_without_parsing_them() {
     let body = b"# TYPE a counter\na{b=\"c\"} 1\na 2 7\nab 3\na {x=\"y\"} 4\n";
     let mut parser = Parser::new(body, Format::Text, &ParseOptions::default());
-    assert!(!parser.skip_known(b"# TYPE b counter\n", Default::default()));
-    assert!(parser.skip_known(b"# TYPE a counter\n", ferula_model::MetricType::Counter));
+    assert!(!parser.skip_known(17, Default::default(), |lines| lines == b"# TYPE b counter\n"));
+    assert!(!parser.skip_known(1000, Default::default(), |_| true));
+    assert!(parser.skip_known(17, ferula_model::MetricType::Counter, |lines| lines == b"# TYPE a counter\n"));
     assert_eq!(parser.next_known(b"a{b=\"d\"}"), None);
     assert_eq!(parser.next_known(b"a{b=\"c\"}"), Some((1.0, None)));
     assert_eq!(parser.next_known(b"a"), Some((2.0, Some(ferula_model::Timestamp(7)))));
+    parser.unread_known();
+    assert!(matches!(parser.next(), Some(Ok(Event::Sample(sample))) if sample.key == b"a" && sample.value == 2.0));
+    parser.unread_known();
     assert_eq!(parser.next_known(b"a"), None, "the name goes on");
     assert!(matches!(parser.next(), Some(Ok(Event::Sample(sample))) if sample.key == b"ab"));
     assert_eq!(parser.next_known(b"a"), None, "the labels are still to come");

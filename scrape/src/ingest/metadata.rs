@@ -12,14 +12,20 @@ const SCRAPES_KEPT: u32 = 10;
 /// Type, unit and help of the families of one target.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataCache {
-    families: HashMap<Arc<str>, Entry, RandomState>,
+    families: Vec<Entry>,
+    index: HashMap<Arc<str>, FamilyId, RandomState>,
+    free: Vec<FamilyId>,
     scrape: u32,
     /// The family that was spoken of last.
-    last: Arc<str>,
+    last: Option<FamilyId>,
 }
+
+/// Position of a family; valid as long as the family is heard of.
+pub(super) type FamilyId = u32;
 
 #[derive(Debug, Default)]
 struct Entry {
+    name: Arc<str>,
     metadata: Metadata,
     seen: u32,
 }
@@ -27,12 +33,36 @@ struct Entry {
 impl MetadataCache {
     pub(super) fn begin(&mut self) {
         self.scrape = self.scrape.wrapping_add(1);
+        self.last = None;
     }
 
     /// Ends a good scrape: what has not been heard for long is forgotten.
     pub(super) fn finish(&mut self) {
-        let scrape = self.scrape;
-        self.families.retain(|_, entry| scrape.wrapping_sub(entry.seen) <= SCRAPES_KEPT);
+        let (scrape, families, free) = (self.scrape, &mut self.families, &mut self.free);
+        self.index.retain(|_, id| {
+            let Some(entry) = families.get_mut(*id as usize) else { return false };
+            let keep = scrape.wrapping_sub(entry.seen) <= SCRAPES_KEPT;
+            if !keep {
+                *entry = Entry::default();
+                free.push(*id);
+            }
+            keep
+        });
+        self.last = None;
+    }
+
+    /// The family that was spoken of last in this scrape.
+    pub(super) fn last(&self) -> Option<FamilyId> {
+        self.last
+    }
+
+    /// Notes that the target said of a family what it had said before.
+    #[inline]
+    pub(super) fn heard_again(&mut self, family: FamilyId) {
+        if let Some(entry) = self.families.get_mut(family as usize) {
+            entry.seen = self.scrape;
+            self.last = Some(family);
+        }
     }
 
     pub(super) fn set_type(&mut self, family: &str, metric_type: MetricType) {
@@ -54,21 +84,36 @@ impl MetadataCache {
     }
 
     fn entry(&mut self, family: &str) -> &mut Metadata {
-        if &*self.last != family {
-            self.last = match self.families.get_key_value(family) {
-                Some((known, _)) => Arc::clone(known),
-                None => family.into(),
-            };
-        }
-        let entry = self.families.entry(Arc::clone(&self.last)).or_default();
+        let id = match self.last.filter(|last| self.families.get(*last as usize).is_some_and(|e| *e.name == *family)) {
+            Some(last) => last,
+            None => self.index.get(family).copied().unwrap_or_else(|| self.add(family.into())),
+        };
+        self.last = Some(id);
+        let entry = &mut self.families[id as usize];
         entry.seen = self.scrape;
         &mut entry.metadata
     }
 
+    fn add(&mut self, name: Arc<str>) -> FamilyId {
+        let entry = Entry { name: Arc::clone(&name), ..Entry::default() };
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.families.push(Entry::default());
+                (self.families.len() - 1) as FamilyId
+            }
+        };
+        if let Some(slot) = self.families.get_mut(id as usize) {
+            *slot = entry;
+        }
+        self.index.insert(name, id);
+        id
+    }
+
     /// The metadata of the series of a metric, if the family spoken of last is its family.
     pub(super) fn of_series(&self, metric: &str) -> Option<Metadata> {
-        let suffix = metric.strip_prefix(&*self.last)?;
-        let metadata = &self.families.get(&self.last)?.metadata;
+        let Entry { name, metadata, .. } = self.families.get(self.last? as usize)?;
+        let suffix = metric.strip_prefix(&**name)?;
         let belongs = match metadata.metric_type {
             _ if suffix.is_empty() => true,
             MetricType::Counter => suffix == "_total",
@@ -83,17 +128,16 @@ impl MetadataCache {
 
     /// All families, by name.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Metadata)> {
-        let mut all: Vec<_> =
-            self.families.iter().map(|(name, entry)| (Arc::clone(name), entry.metadata.clone())).collect();
+        let heard = self.index.values().filter_map(|id| self.families.get(*id as usize));
+        let mut all: Vec<_> = heard.map(|entry| (Arc::clone(&entry.name), entry.metadata.clone())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
 
     /// How many families, and how many bytes their names and texts have.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let bytes =
-            |(name, entry): (&Arc<str>, &Entry)| name.len() + entry.metadata.unit.len() + entry.metadata.help.len();
-        (self.families.len(), self.families.iter().map(bytes).sum())
+        let bytes = |entry: &Entry| entry.name.len() + entry.metadata.unit.len() + entry.metadata.help.len();
+        (self.index.len(), self.families.iter().map(bytes).sum())
     }
 }
 

@@ -22,14 +22,16 @@ use std::sync::Arc;
 use ferula_exposition::{
     Event, ExemplarEvent, Format, HistogramEvent, LabelBuffer, ParseError, ParseOptions, Parser, SampleEvent,
 };
-use ferula_model::{AppendError, Appender, Exemplar, STALE_MARKER, Sample, SeriesRef, Timestamp, Value, is_stale};
+use ferula_model::{
+    AppendError, Appender, Exemplar, MetricType, STALE_MARKER, Sample, SeriesRef, Timestamp, Value, is_stale,
+};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::job::ContentTypeError;
 use crate::series_cache::{EntryId, Known, SeriesCache};
 use histogram::BucketLimits;
-use metadata::MetadataCache;
+use metadata::{FamilyId, MetadataCache};
 use rules::{SeriesError, SeriesRules};
 
 /// As upstream: samples this far ahead of the scrape are out of bounds.
@@ -229,28 +231,93 @@ struct Scrape<'a> {
     broken_limit: Option<IngestError>,
 }
 
+/// The families that the lines before a sample speak of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Families {
+    #[default]
+    None,
+    One(FamilyId),
+    Several,
+}
+
+impl Families {
+    fn add(&mut self, family: Option<FamilyId>) {
+        *self = match (*self, family) {
+            (Families::None, Some(family)) => Families::One(family),
+            (Families::One(before), Some(family)) if before != family => Families::Several,
+            (same, _) => same,
+        };
+    }
+}
+
 impl Scrape<'_> {
     fn read(&mut self, body: &[u8], format: Format) -> Result<(), IngestError> {
         let mut parser = Parser::new(body, format, &self.rules.parse);
+        // From here to the next sample, comments and metadata are looked at; `None` if some were skipped, or have no place.
+        let has_lines = format != Format::Protobuf;
+        let mut lines_from = has_lines.then_some(0);
+        let mut families = Families::default();
         loop {
-            while let Some((id, key)) = self.cache.predicted()
-                && let Some((value, timestamp)) = parser.next_known(key)
-            {
-                self.known_sample(id, value, timestamp)?;
+            while let Some((id, key)) = self.cache.predicted() {
+                if lines_from == Some(parser.position())
+                    && let Some(lead) = self.cache.lead(id)
+                {
+                    let is_lead = |lines: &[u8]| self.cache.is_lead(&lead, lines);
+                    if !parser.skip_known(lead.len as usize, lead.metric_type, is_lead) {
+                        break;
+                    }
+                    lines_from = None;
+                    if let Some(family) = lead.family {
+                        self.metadata.heard_again(family);
+                    }
+                }
+                let Some((value, timestamp)) = parser.next_known(key) else { break };
+                if !self.known_sample(id, value, timestamp)? {
+                    parser.unread_known();
+                    break;
+                }
+                lines_from = has_lines.then_some(parser.position());
             }
-            match parser.next() {
+            let at = parser.position();
+            let event = match parser.next() {
                 None => return Ok(()),
-                Some(event) => self.event(event?)?,
+                Some(event) => event?,
+            };
+            match event {
+                Event::Sample(sample) => {
+                    self.float(&sample)?;
+                    self.learn_lead(lines_from.and_then(|from| body.get(from..at)), parser.metric_type(), families);
+                    (lines_from, families) = (has_lines.then_some(parser.position()), Families::default());
+                }
+                Event::Histogram(histogram) => {
+                    self.histogram(*histogram)?;
+                    (lines_from, families) = (has_lines.then_some(parser.position()), Families::default());
+                }
+                Event::Comment(_) => {}
+                metadata => {
+                    self.describe(metadata);
+                    families.add(self.metadata.last());
+                }
             }
         }
     }
 
-    /// The hot path: the line that was at this place in the last scrape.
+    /// Remembers the lines before the sample just read, to skip them next time. They must speak of one family at most.
+    fn learn_lead(&mut self, lines: Option<&[u8]>, metric_type: MetricType, families: Families) {
+        let lead = match families {
+            Families::Several => None,
+            Families::None => lines.map(|lines| (lines, metric_type, None)),
+            Families::One(family) => lines.map(|lines| (lines, metric_type, Some(family))),
+        };
+        self.cache.learn_lead(lead.filter(|(lines, ..)| !lines.is_empty()));
+    }
+
+    /// The hot path: the line that was at this place in the last scrape. False: the storage forgot its series, and the line
+    /// must be read once more, for its labels.
     #[inline]
-    fn known_sample(&mut self, id: EntryId, value: f64, timestamp: Option<Timestamp>) -> Result<(), IngestError> {
-        self.counts.scraped += 1;
+    fn known_sample(&mut self, id: EntryId, value: f64, timestamp: Option<Timestamp>) -> Result<bool, IngestError> {
         let timestamp = timestamp.filter(|_| self.rules.honor_timestamps);
-        match self.cache.see(id) {
+        let outcome = match self.cache.see(id) {
             Known::Dropped => Ok(()),
             Known::Series { id, series, repeated } => {
                 let time = timestamp.unwrap_or(self.at);
@@ -259,41 +326,31 @@ impl Scrape<'_> {
                     Ok(false) => Ok(()),
                     Err(refusal) => Err(refusal),
                 };
-                match outcome {
-                    Err(AppendError::UnknownSeries(_)) => self.relearn(id, value, timestamp),
-                    outcome => self.settle(id, timestamp, outcome).map(|_| ()),
+                if let Err(AppendError::UnknownSeries(_)) = outcome {
+                    self.forget(id, is_stale(value));
+                    return Ok(false);
                 }
+                self.settle(id, timestamp, outcome).map(|_| ())
             }
-            Known::New => self.relearn(id, value, timestamp),
-        }
+            Known::New => return Ok(false),
+        };
+        self.counts.scraped += 1;
+        outcome.map(|()| true)
     }
 
-    /// The storage forgot the series of a known line: the line is read once more, for its labels.
-    fn relearn(&mut self, id: EntryId, value: f64, timestamp: Option<Timestamp>) -> Result<(), IngestError> {
+    /// The storage does not know the series of an entry any more; the sample is offered again under another one.
+    fn forget(&mut self, id: EntryId, stale: bool) {
         self.cache.forget_ref(id);
-        let Some(key) = self.cache.key_of(id).map(<[u8]>::to_vec) else { return Ok(()) };
-        let mut line = key.clone();
-        line.extend_from_slice(b" 0\n");
-        let mut parser = Parser::new(&line, Format::Text, &self.rules.parse);
-        if let Some(event) = parser.next()
-            && let Event::Sample(sample) = event?
-        {
-            sample.labels(self.labels);
-            self.new_series(&key, Value::Float(value), timestamp, None)?;
-        }
-        Ok(())
+        self.appended = self.appended.saturating_sub(u64::from(!stale));
     }
 
-    fn event(&mut self, event: Event<'_>) -> Result<(), IngestError> {
+    fn describe(&mut self, event: Event<'_>) {
         match event {
             Event::Help { family, text } => self.metadata.set_help(&family, &text),
             Event::Type { family, metric_type } => self.metadata.set_type(&family, metric_type),
             Event::Unit { family, unit } => self.metadata.set_unit(&family, &unit),
-            Event::Sample(sample) => return self.float(&sample),
-            Event::Histogram(histogram) => return self.histogram(*histogram),
             _ => {}
         }
-        Ok(())
     }
 
     fn float(&mut self, sample: &SampleEvent<'_>) -> Result<(), IngestError> {
@@ -367,7 +424,7 @@ impl Scrape<'_> {
     ) -> Result<Option<Option<SeriesRef>>, IngestError> {
         match self.append(series, repeated, value, timestamp, start) {
             Err(AppendError::UnknownSeries(_)) => {
-                self.cache.forget_ref(id);
+                self.forget(id, value.is_stale());
                 Ok(None)
             }
             outcome => Ok(Some(self.settle(id, timestamp, outcome)?.then_some(series))),

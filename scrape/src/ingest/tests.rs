@@ -338,7 +338,12 @@ fn a_full_storage_costs_new_series_only() {
 
 #[test]
 fn series_that_the_storage_forgot_are_asked_for_again() {
-    for body in ["a{x=\"1\"} 1\nb 2\n", "a{x=\"1\"}  1\nb  2\n"] {
+    let bodies = [
+        "a{x=\"1\"} 1\nb 2\n",
+        "a{x=\"1\"}  1\nb  2\n",
+        "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\n",
+    ];
+    for body in bodies {
         let mut bed = Bed::new(target);
         let before = bed.stored(body, 1);
         {
@@ -381,4 +386,63 @@ fn two_writings_of_a_series_are_one_series() {
     bed.stored("a{x=\"1\",y=\"2\"} 1\n", 1);
     assert_eq!(bed.stored("a{y=\"2\",x=\"1\"} 2\n", 2), ["{__name__=\"a\", x=\"1\", y=\"2\"} 2 @2"]);
     assert_eq!(bed.stored("", 3).len(), 1);
+}
+
+/// What a target may say in a line; samples have the place `@` for a value that changes.
+const LINES: &[&str] = &[
+    "# HELP a One.",
+    "# HELP a Two.",
+    "# TYPE a counter",
+    "# TYPE a gauge",
+    "# HELP b Text.",
+    "# TYPE b counter",
+    "# comment",
+    "",
+    " ",
+    "a @",
+    "a{x=\"1\"} @",
+    "a{x=\"2\"} @",
+    " b @",
+    "b{x=\"1\"} @ ",
+    "c  @",
+    "c{x=\"1\"}  @",
+];
+
+proptest::proptest! {
+    /// A target that is remembered stores what a target that is new would store, whatever its bodies were before.
+    #[test]
+    fn what_is_remembered_changes_nothing(
+        bodies in proptest::collection::vec(proptest::collection::vec(0..LINES.len(), 0..12), 1..8),
+    ) {
+        let mut remembering = Bed::new(target);
+        for (at, lines) in bodies.iter().enumerate() {
+            let at = at as i64 + 1;
+            let body: String = lines.iter().map(|line| LINES[*line].replace('@', &at.to_string()) + "\n").collect();
+            let (stored, counts, error) = remembering.scrape(&body, at);
+            let mut new = Bed::new(target);
+            let (expected, expected_counts, expected_error) = new.scrape(&body, at);
+            let samples: Vec<_> = stored.into_iter().filter(|line| !line.contains("stale")).collect();
+            proptest::prop_assert_eq!(samples, expected);
+            proptest::prop_assert_eq!(error, expected_error);
+            proptest::prop_assert_eq!(Counts { series_added: 0, ..counts }, Counts { series_added: 0, ..expected_counts });
+            let known = remembering.ingestor.metadata().lock().all();
+            for (family, metadata) in new.ingestor.metadata().lock().all() {
+                let remembered = known.iter().find(|(name, _)| *name == family).map(|(_, metadata)| metadata.clone());
+                let same = remembered.is_some_and(|remembered| {
+                    (metadata.help.is_empty() || remembered.help == metadata.help)
+                        && (metadata.metric_type == Default::default() || remembered.metric_type == metadata.metric_type)
+                });
+                proptest::prop_assert!(same, "{} in {:?}", family, known);
+            }
+        }
+    }
+}
+
+#[test]
+fn families_that_are_only_heard_again_are_not_forgotten() {
+    let mut bed = Bed::new(target);
+    for at in 1..30 {
+        bed.stored("# HELP a One.\n# TYPE a counter\na 1\na{x=\"1\"} 1\n# HELP b Text.\nb 1\n", at);
+    }
+    assert_eq!(bed.ingestor.metadata().lock().all().len(), 2);
 }
