@@ -167,8 +167,14 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Takes a varint off the front.
 #[inline]
-fn read_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+pub(crate) fn read_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+    // Nearly every number is a tag or a length below 128.
+    if let [byte @ 0..0x80, after @ ..] = rest {
+        *rest = after;
+        return Ok(u64::from(*byte));
+    }
     let mut number = 0;
     for (i, byte) in rest.iter().take(10).enumerate() {
         if i == 9 && *byte > 1 {

@@ -1,6 +1,6 @@
 //! From a request to the storage: which samples get in, and what the sender is told.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ferula_model::{AppendError, Appendable, Appender, Clock, CommitError, METRIC_NAME, Sample, SeriesRef, Timestamp};
@@ -20,6 +20,37 @@ const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
 pub struct WriteReceiver {
     storage: Arc<dyn Appendable>,
     clock: Arc<dyn Clock>,
+    buffers: Arc<Buffers>,
+}
+
+/// Buffers for unpacked messages, kept from request to request: fresh memory for each costs as much as unpacking.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// How many buffers are kept, and of what size at most.
+const BUFFERS_MAX: usize = 4;
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+impl Buffers {
+    /// Hands `body`, unpacked, to `read`.
+    fn unpacked<T>(&self, body: &[u8], read: impl FnOnce(&[u8]) -> Result<T, WriteError>) -> Result<T, WriteError> {
+        let length = snap::raw::decompress_len(body)?;
+        if length > BODY_BYTES_MAX {
+            return Err(WriteError::TooLarge);
+        }
+        let pool = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = pool().pop().unwrap_or_default();
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let unpacked = snap::raw::Decoder::new().decompress(body, &mut buffer)?;
+        let result = read(buffer.get(..unpacked).unwrap_or_default());
+        let mut pool = pool();
+        if pool.len() < BUFFERS_MAX && buffer.len() <= BUFFER_BYTES_MAX {
+            pool.push(buffer);
+        }
+        result
+    }
 }
 
 /// What became of a request that was accepted.
@@ -85,7 +116,7 @@ impl From<AppendError> for WriteError {
 impl WriteReceiver {
     /// A receiver that appends to `storage`; `clock` judges which samples lie too far in the future.
     pub fn new(storage: Arc<dyn Appendable>, clock: Arc<dyn Clock>) -> Self {
-        Self { storage, clock }
+        Self { storage, clock, buffers: Arc::default() }
     }
 
     /// Stores the samples of one request (remote write 1.0: a snappy block with a `prometheus.WriteRequest`).
@@ -94,20 +125,18 @@ impl WriteReceiver {
     ///
     /// See [`WriteError`]; nothing is stored then.
     pub fn write(&self, body: &[u8]) -> Result<WriteSummary, WriteError> {
-        if snap::raw::decompress_len(body)? > BODY_BYTES_MAX {
-            return Err(WriteError::TooLarge);
-        }
-        let message = snap::raw::Decoder::new().decompress_vec(body)?;
+        self.buffers.unpacked(body, |message| self.store(message))
+    }
+
+    fn store(&self, message: &[u8]) -> Result<WriteSummary, WriteError> {
         let mut batch = Batch {
             appender: self.storage.appender(),
             newest: self.clock.now().saturating_add(FUTURE_MAX),
             summary: WriteSummary::default(),
         };
         let mut pairs = Vec::new();
-        for series in request::series(&message) {
-            let series = series?;
-            series.labels(&mut pairs)?;
-            batch.series(series, &mut pairs)?;
+        for series in request::series(message) {
+            batch.series(series?, &mut pairs)?;
         }
         let Batch { appender, summary, .. } = batch;
         appender.commit()?;
@@ -123,6 +152,13 @@ struct Batch<'s> {
 
 impl Batch<'_> {
     fn series<'a>(&mut self, series: TimeSeries<'a>, pairs: &mut Vec<(&'a str, &'a str)>) -> Result<(), WriteError> {
+        // A series that is known under just these bytes is not taken apart.
+        if let Some((labels, rest)) = series.split_labels() {
+            if let Some(id) = self.appender.known_series(labels) {
+                return rest.items().try_for_each(|item| self.item(id, item?));
+            }
+        }
+        series.labels(pairs)?;
         if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
             pairs.sort_unstable();
         }

@@ -12,3 +12,7 @@ mod ingest;
 mod request;
 
 pub use ingest::{WriteError, WriteReceiver, WriteSummary};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

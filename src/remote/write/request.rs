@@ -10,7 +10,7 @@
 use ferula_model::{Exemplar, Labels, Timestamp};
 
 use super::histogram;
-use crate::remote::wire::{Field, Fields, WireError};
+use crate::remote::wire::{Field, Fields, WireError, read_varint};
 
 /// The series of a request, one message each.
 pub(super) fn series(request: &[u8]) -> impl Iterator<Item = Result<TimeSeries<'_>, WireError>> {
@@ -45,6 +45,26 @@ impl<'a> TimeSeries<'a> {
         Ok(())
     }
 
+    /// The bytes of all labels and a message of the rest, if the labels come first, which every known sender does, and one
+    /// of them is the name of the metric.
+    pub(super) fn split_labels(self) -> Option<(&'a [u8], Self)> {
+        let mut rest = self.0;
+        let mut is_named = false;
+        while let [0x0A, after @ ..] = rest {
+            let (label, after) = split_delimited(after)?;
+            is_named |= label.starts_with(b"\x0a\x08__name__\x12");
+            rest = after;
+        }
+        let labels = self.0.get(..self.0.len() - rest.len()).filter(|_| is_named)?;
+        // Another label may not hide behind the samples.
+        let mut behind = rest;
+        while let [0x12, after @ ..] = behind {
+            behind = split_delimited(after)?.1;
+        }
+        let complete = Fields::new(behind).all(|field| field.is_ok_and(|field| field.number != 1));
+        complete.then_some((labels, Self(rest)))
+    }
+
     /// Samples, exemplars and histograms in the order they stand.
     pub(super) fn items(self) -> impl Iterator<Item = Result<Item<'a>, WireError>> {
         Fields::new(self.0).filter_map(|field| match field {
@@ -75,7 +95,24 @@ fn push_label<'a>(field: Field<'a>, pairs: &mut Vec<(&'a str, &'a str)>) -> Resu
     Ok(())
 }
 
+/// Splits off a message behind its tag.
+#[inline]
+fn split_delimited(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = bytes;
+    let length = usize::try_from(read_varint(&mut rest).ok()?).ok()?;
+    rest.split_at_checked(length)
+}
+
+#[inline]
 fn sample(message: &[u8]) -> Result<Item<'_>, WireError> {
+    // As every known sender has it: value, then timestamp.
+    if let Some((bits, [0x10, rest @ ..])) = message.strip_prefix(&[0x09]).and_then(<[u8]>::split_first_chunk) {
+        let mut rest = rest;
+        let timestamp = read_varint(&mut rest)? as i64;
+        if rest.is_empty() {
+            return Ok(Item::Float(Timestamp(timestamp), f64::from_le_bytes(*bits)));
+        }
+    }
     let (mut value, mut timestamp) = (0.0, 0);
     for field in Fields::new(message) {
         let field = field?;

@@ -154,6 +154,8 @@ pub(crate) struct HeadAppender<'a> {
     window: Window,
     /// How many collections of series there had been when it began.
     collection: u64,
+    /// The series that was asked for last, 0 before the first.
+    last: u32,
 }
 
 /// All batches that are open, and buffers of those that are not.
@@ -201,7 +203,7 @@ impl Head {
     pub(crate) fn appender(&self) -> HeadAppender<'_> {
         let collection = self.counters.collections.load(Ordering::Acquire);
         let batch = self.appenders.lock().begin(collection);
-        HeadAppender { head: self, batch, window: self.window(), collection }
+        HeadAppender { head: self, batch, window: self.window(), collection, last: 0 }
     }
 
     /// Begins the log of late samples, if there is none yet.
@@ -238,7 +240,14 @@ impl Head {
 
 impl Appender for HeadAppender<'_> {
     fn series(&mut self, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
-        self.head.series(labels).map(|series| SeriesRef(u64::from(series)))
+        self.last = self.head.series(self.last, labels)?;
+        Ok(SeriesRef(u64::from(self.last)))
+    }
+
+    #[inline]
+    fn known_series(&mut self, encoded: &[u8]) -> Option<SeriesRef> {
+        self.last = self.head.known_series(self.last, encoded)?;
+        Some(SeriesRef(u64::from(self.last)))
     }
 
     fn append(&mut self, series: SeriesRef, sample: Sample) -> Result<(), AppendError> {

@@ -206,11 +206,11 @@ impl Head {
         self.max_time.fetch_max(max, Ordering::AcqRel);
     }
 
-    /// The series with these labels, created if it is new.
-    fn series(&self, labels: &[(&str, &str)]) -> Result<u32, AppendError> {
+    /// The series with these labels, created if it is new. The caller asked for `last` before, 0 for none.
+    fn series(&self, last: u32, labels: &[(&str, &str)]) -> Result<u32, AppendError> {
         let fingerprint = self.table.fingerprint(labels.iter().copied());
         // A series that is found may be on its way out: then it is gone when the index is free.
-        if let Some(series) = self.table.find(fingerprint).filter(|series| self.touch(*series)) {
+        if let Some(series) = self.table.find_after(last, fingerprint).filter(|series| self.touch(*series)) {
             return Ok(series);
         }
         let empty = labels.iter().any(|(_, value)| value.is_empty());
@@ -221,7 +221,7 @@ impl Head {
             if let Some([(name, _), _]) = sorted.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
                 return Err(AppendError::InvalidLabels(format!("label name \"{name}\" is not unique")));
             }
-            return self.series(&sorted);
+            return self.series(last, &sorted);
         }
         if labels.is_empty() {
             return Err(AppendError::InvalidLabels("empty labelset".into()));
@@ -234,6 +234,13 @@ impl Head {
     #[inline]
     fn touch(&self, series: u32) -> bool {
         self.pages.with(series, Series::touch).is_some()
+    }
+
+    /// The series whose labels are encoded like this, as [`Appender::known_series`](ferula_model::Appender::known_series)
+    /// has it.
+    #[inline]
+    fn known_series(&self, last: u32, encoded: &[u8]) -> Option<u32> {
+        self.table.find_after(last, self.table.fingerprint_encoded(encoded)).filter(|series| self.touch(*series))
     }
 
     fn create(&self, labels: &[(&str, &str)], fingerprint: table::Fingerprint) -> Result<u32, AppendError> {

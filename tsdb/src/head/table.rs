@@ -3,25 +3,38 @@
 //! Comparing ten labels string by string would touch twenty cache lines. The table keeps 96 bits of a keyed 128-bit
 //! fingerprint for each series instead and trusts them: two of a hundred million label sets agree in them by chance once
 //! in 10^13 databases, and the keys are drawn anew at every start, so that nobody can arrange it.
+//!
+//! What is hashed is the label set as a remote-write message has it, so that a receiver can ask for the bytes that it
+//! got, without taking them apart ([`Table::fingerprint_encoded`]).
+//!
+//! ```text
+//!  fingerprint --guess: the series that followed the last one--> cards[guess] agrees? --yes--> series
+//!        |                                                            | no
+//!        +------------------> shards: fingerprint -> number ----------+
+//! ```
+//!
+//! Fingerprints lie in *cards* by series number, the hash tables hold numbers only. Whoever sends the same series again
+//! and again sends them in the same order; each card remembers who came next, and then a look at the neighbouring card
+//! replaces three misses of the cache.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 
 /// How many shards: enough that two writers rarely meet.
 const SHARDS: usize = 32;
+/// Cards in a drawer, and drawers in a cabinet.
+const DRAWER: usize = 1024;
+const CABINET: usize = 4096;
+const CABINETS: usize = (u32::MAX as usize + 1) / DRAWER / CABINET;
 
 /// Fingerprints of all series.
-#[derive(Debug)]
 pub(super) struct Table {
-    keys: [u64; 4],
-    shards: [RwLock<HashTable<Slot>>; SHARDS],
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    low: u64,
-    high: u32,
-    series: u32,
+    keys: [u64; 6],
+    shards: [RwLock<HashTable<u32>>; SHARDS],
+    cards: Cards,
 }
 
 /// 128 bits of a label set.
@@ -31,64 +44,186 @@ pub(super) struct Fingerprint {
     high: u64,
 }
 
+impl Fingerprint {
+    /// The part of `high` that is kept; the rest chose the shard.
+    fn kept(self) -> u32 {
+        (self.high >> 32) as u32
+    }
+}
+
+/// The cards of all series, by their number. Read without a lock.
+struct Cards(Box<[OnceLock<Box<[OnceLock<Box<[Card]>>]>>]>);
+
+/// What is known of one series. All zero: there is none.
+#[derive(Debug, Default)]
+struct Card {
+    low: AtomicU64,
+    high: AtomicU32,
+    /// Who was asked for after this one; 0: not known yet.
+    next: AtomicU32,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Table")
+    }
+}
+
 impl Table {
     pub(super) fn new() -> Self {
         use std::hash::{BuildHasher, Hasher};
         let random = || foldhash::quality::RandomState::default().build_hasher().finish();
-        Self { keys: [random(), random(), random() | 1, random() | 1], shards: Default::default() }
+        let cards = Cards(std::iter::repeat_with(OnceLock::new).take(CABINETS).collect());
+        Self { keys: std::array::from_fn(|_| random()), shards: Default::default(), cards }
     }
 
     /// The fingerprint of labels in their order.
     #[inline]
     pub(super) fn fingerprint<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Fingerprint {
-        let [mut low, mut high, key_low, key_high] = self.keys;
-        let mut mix = |one: u64, two: u64| {
-            low = fold(low ^ one, two ^ key_low);
-            high = fold(high ^ two.rotate_left(32), one ^ key_high);
-        };
+        let mut encoded: smallvec::SmallVec<[u8; 1024]> = smallvec::SmallVec::new();
         for (name, value) in labels {
-            let lengths = (name.len() as u64) << 32 | value.len() as u64;
-            mix(lengths, tail(name.as_bytes()));
-            whole(name.as_bytes(), &mut mix);
-            mix(tail(value.as_bytes()), !lengths);
-            whole(value.as_bytes(), &mut mix);
+            put_label(&mut encoded, name.as_bytes(), value.as_bytes());
         }
-        Fingerprint { low: fold(low, high ^ key_high), high: fold(high, low ^ key_low) }
+        self.fingerprint_encoded(&encoded)
     }
 
-    fn shard(&self, fingerprint: Fingerprint) -> &RwLock<HashTable<Slot>> {
+    /// The fingerprint of labels that are encoded as in a remote-write message: for each label, by rising name, field 1
+    /// with the fields 1 (name) and 2 (value). Another encoding of the same labels has another fingerprint.
+    #[inline]
+    pub(super) fn fingerprint_encoded(&self, labels: &[u8]) -> Fingerprint {
+        let keys = &self.keys;
+        let mut lanes = [keys[0] ^ labels.len() as u64, keys[1], keys[2], keys[3]];
+        // Each word enters both halves, in pairs that differ, so that they are two hashes and not one twice.
+        let mut mix = |block: &[u8; 32]| {
+            let [one, two, three, four] = words(block);
+            lanes[0] = fold(lanes[0] ^ one, two ^ keys[4]);
+            lanes[1] = fold(lanes[1] ^ three, four ^ keys[5]);
+            lanes[2] = fold(lanes[2] ^ one, four ^ keys[5]);
+            lanes[3] = fold(lanes[3] ^ two, three ^ keys[4]);
+        };
+        let (blocks, rest) = labels.as_chunks::<32>();
+        blocks.iter().for_each(&mut mix);
+        if !rest.is_empty() {
+            let mut last = [0; 32];
+            last[..rest.len()].copy_from_slice(rest);
+            mix(&last);
+        }
+        let [a, b, c, d] = lanes;
+        Fingerprint { low: fold(a ^ keys[4], b ^ keys[0]), high: fold(c ^ keys[5], d ^ keys[1]) }
+    }
+
+    fn shard(&self, fingerprint: Fingerprint) -> &RwLock<HashTable<u32>> {
         &self.shards[fingerprint.high as usize % SHARDS]
     }
 
     /// The series with this fingerprint.
-    #[inline]
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<u32> {
-        let high = (fingerprint.high >> 32) as u32;
-        let same = |slot: &Slot| slot.low == fingerprint.low && slot.high == high;
-        self.shard(fingerprint).read().find(fingerprint.low, same).map(|slot| slot.series)
+        let same = |&series: &u32| self.cards.agree(series, fingerprint);
+        self.shard(fingerprint).read().find(fingerprint.low, same).copied()
+    }
+
+    /// The series with this fingerprint, which was asked for right after the series `last`.
+    #[inline]
+    pub(super) fn find_after(&self, last: u32, fingerprint: Fingerprint) -> Option<u32> {
+        let card = self.cards.get(last);
+        let guess = match card.map_or(0, |card| card.next.load(Ordering::Relaxed)) {
+            0 => last.wrapping_add(1),
+            next => next,
+        };
+        if self.cards.agree(guess, fingerprint) {
+            return Some(guess);
+        }
+        let found = self.find(fingerprint)?;
+        if let Some(card) = card {
+            card.next.store(found, Ordering::Relaxed);
+        }
+        Some(found)
     }
 
     /// Adds a series that is not there.
     pub(super) fn insert(&self, fingerprint: Fingerprint, series: u32) {
-        let slot = Slot { low: fingerprint.low, high: (fingerprint.high >> 32) as u32, series };
-        self.shard(fingerprint).write().insert_unique(slot.low, slot, |slot| slot.low);
+        let card = self.cards.get_or_new(series);
+        card.low.store(fingerprint.low, Ordering::Relaxed);
+        card.high.store(fingerprint.kept(), Ordering::Release);
+        let mut shard = self.shard(fingerprint).write();
+        shard.insert_unique(fingerprint.low, series, |&series| self.cards.low(series));
     }
 
     /// Forgets a series.
     pub(super) fn remove(&self, fingerprint: Fingerprint, series: u32) {
         let mut shard = self.shard(fingerprint).write();
-        if let Ok(entry) = shard.find_entry(fingerprint.low, |slot| slot.series == series) {
+        if let Ok(entry) = shard.find_entry(fingerprint.low, |&slot| slot == series) {
             entry.remove();
         }
+        if let Some(card) = self.cards.get(series) {
+            card.high.store(0, Ordering::Relaxed);
+            card.low.store(0, Ordering::Release);
+        }
         if shard.len() * 4 < shard.capacity() {
-            shard.shrink_to_fit(|slot| slot.low);
+            shard.shrink_to_fit(|&series| self.cards.low(series));
         }
     }
 
     /// Bytes of the table.
     pub(super) fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().allocation_size()).sum()
+        let shards = self.shards.iter().map(|shard| shard.read().allocation_size()).sum::<usize>();
+        let drawers = self.cards.0.iter().filter_map(OnceLock::get).flatten().filter_map(OnceLock::get).count();
+        shards + drawers * DRAWER * size_of::<Card>()
     }
+}
+
+impl Cards {
+    #[inline]
+    fn get(&self, series: u32) -> Option<&Card> {
+        let (drawer, card) = (series as usize / DRAWER, series as usize % DRAWER);
+        self.0.get(drawer / CABINET)?.get()?.get(drawer % CABINET)?.get()?.get(card)
+    }
+
+    fn get_or_new(&self, series: u32) -> &Card {
+        let (drawer, card) = (series as usize / DRAWER, series as usize % DRAWER);
+        let cabinet =
+            self.0[drawer / CABINET].get_or_init(|| std::iter::repeat_with(OnceLock::new).take(CABINET).collect());
+        let drawer =
+            cabinet[drawer % CABINET].get_or_init(|| std::iter::repeat_with(Card::default).take(DRAWER).collect());
+        &drawer[card]
+    }
+
+    /// Whether a series has this fingerprint.
+    #[inline]
+    fn agree(&self, series: u32, fingerprint: Fingerprint) -> bool {
+        self.get(series).is_some_and(|card| {
+            card.high.load(Ordering::Acquire) == fingerprint.kept()
+                && card.low.load(Ordering::Acquire) == fingerprint.low
+        })
+    }
+
+    fn low(&self, series: u32) -> u64 {
+        self.get(series).map_or(0, |card| card.low.load(Ordering::Acquire))
+    }
+}
+
+/// Appends a label as a field 1 that holds the fields 1 and 2.
+fn put_label(out: &mut smallvec::SmallVec<[u8; 1024]>, name: &[u8], value: &[u8]) {
+    let inner = 2 + uvarint_bytes(name.len()) + name.len() + uvarint_bytes(value.len()) + value.len();
+    out.push(0x0A);
+    put_uvarint(out, inner);
+    for (tag, text) in [(0x0A, name), (0x12, value)] {
+        out.push(tag);
+        put_uvarint(out, text.len());
+        out.extend_from_slice(text);
+    }
+}
+
+fn put_uvarint(out: &mut smallvec::SmallVec<[u8; 1024]>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn uvarint_bytes(value: usize) -> usize {
+    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 #[inline]
@@ -97,46 +232,10 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// All whole 16-byte blocks of `bytes`, then the 8-byte word that [`tail`] did not take.
 #[inline]
-fn whole(bytes: &[u8], mix: &mut impl FnMut(u64, u64)) {
-    let mut rest = bytes;
-    while let Some((block, after)) = rest.split_first_chunk::<16>() {
-        let (one, two) = block.split_at(8);
-        mix(word(one), word(two));
-        rest = after;
-    }
-    if rest.len() > 8 {
-        mix(word(rest.get(..8).unwrap_or_default()), rest.len() as u64);
-    }
-}
-
-/// The last eight bytes of a text, or all of a shorter one.
-#[inline]
-fn tail(bytes: &[u8]) -> u64 {
-    match bytes.last_chunk::<8>() {
-        Some(last) => u64::from_le_bytes(*last),
-        None => word(bytes),
-    }
-}
-
-/// Up to eight bytes as a number.
-#[inline]
-fn word(bytes: &[u8]) -> u64 {
-    if let Some(eight) = bytes.first_chunk::<8>() {
-        return u64::from_le_bytes(*eight);
-    }
-    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>(), bytes) {
-        (Some(first), Some(last), _) => {
-            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-        }
-        (_, _, [one, .., last]) => {
-            let middle = bytes.get(bytes.len() / 2).copied().unwrap_or_default();
-            u64::from(*one) << 16 | u64::from(middle) << 8 | u64::from(*last)
-        }
-        (_, _, [one]) => u64::from(*one),
-        _ => 0,
-    }
+fn words(block: &[u8; 32]) -> [u64; 4] {
+    let (words, _) = block.as_chunks::<8>();
+    std::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)))
 }
 
 #[cfg(test)]
@@ -148,17 +247,48 @@ mod tests {
     fn neighbours_differ() {
         let table = Table::new();
         let mut seen = std::collections::HashSet::new();
-        for length in 0..70 {
+        for length in 0..140 {
             for flip in 0..=length {
                 let text: String = (0..length).map(|i| if i == flip { 'x' } else { 'a' }).collect();
                 for labels in [[("n", text.as_str())], [(text.as_str(), "n")]] {
                     let fingerprint = table.fingerprint(labels.into_iter());
-                    seen.insert((fingerprint.low, fingerprint.high));
+                    assert!(fingerprint.kept() != 0 || fingerprint.low != 0);
+                    seen.insert(fingerprint.low);
+                    seen.insert(fingerprint.high);
                 }
             }
         }
-        // Length 1 has "x" and "a" once; every other length one text per position and one without a flip.
-        assert_eq!(seen.len(), (0..70).map(|length| (length + 1) * 2).sum::<usize>());
+        // Length 1 has "x" and "a" once; every other length one text per position and one without a flip. Both halves of
+        // each are different.
+        assert_eq!(seen.len(), (0..140).map(|length| (length + 1) * 4).sum::<usize>());
+    }
+
+    #[test]
+    fn labels_are_hashed_as_remote_write_has_them() {
+        let table = Table::new();
+        let long = "v".repeat(200);
+        let mut encoded = b"\x0a\x07\x0a\x01a\x12\x02bc\x0a\xcf\x01\x0a\x02de\x12\xc8\x01".to_vec();
+        encoded.extend_from_slice(long.as_bytes());
+        let labels = [("a", "bc"), ("de", long.as_str())];
+        assert_eq!(table.fingerprint(labels.into_iter()), table.fingerprint_encoded(&encoded));
+    }
+
+    #[test]
+    fn who_follows_is_learned() {
+        let table = Table::new();
+        let fingerprint = |n: u32| table.fingerprint([("n", n.to_string().as_str())].into_iter());
+        (1..3000).for_each(|series| table.insert(fingerprint(series), series));
+        for _ in 0..2 {
+            let mut last = 0;
+            for series in (1..3000).rev().chain(1..3000).step_by(7) {
+                assert_eq!(table.find_after(last, fingerprint(series)), Some(series));
+                last = series;
+            }
+        }
+        assert_eq!(table.find_after(5, fingerprint(9999)), None);
+        table.remove(fingerprint(8), 8);
+        assert_eq!(table.find_after(15, fingerprint(8)), None);
+        assert_eq!(table.find_after(1, fingerprint(8)), None);
     }
 
     proptest! {
