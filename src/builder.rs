@@ -44,7 +44,7 @@ pub struct MonitorBuilder {
     pub(crate) own_metrics: Option<Duration>,
     pub(crate) about: About,
     pub(crate) alerting: AlertingOptions,
-    retention: Retention,
+    pub(crate) retention: Retention,
     storage: StorageOptions,
 }
 
@@ -360,15 +360,10 @@ impl MonitorBuilder {
         Monitor::start(self).await
     }
 
-    /// What is kept, by this builder and the configuration.
-    pub(crate) fn retention_in_force(&self, config: &Config) -> Retention {
-        retention(self.retention, config.storage.retention)
-    }
-
     /// The storage's options, as this builder and the configuration have them.
     pub(crate) fn open_options(self, config: &Config) -> DbBuilder {
-        let mut options =
-            Db::builder(&self.path).clock(Arc::clone(&self.clock)).retention(self.retention_in_force(config));
+        let kept = retention(self.retention, config.storage.retention);
+        let mut options = Db::builder(&self.path).clock(Arc::clone(&self.clock)).retention(kept);
         if let Some(window) = config.storage.out_of_order_window {
             options = options.out_of_order_window(window);
         }
@@ -380,7 +375,7 @@ impl MonitorBuilder {
 }
 
 /// What a file says goes before what the program says; 15 days if nobody says anything.
-fn retention(program: Retention, file: Option<RetentionConfig>) -> Retention {
+pub(crate) fn retention(program: Retention, file: Option<RetentionConfig>) -> Retention {
     let mut kept = match file {
         None => program,
         Some(file) => Retention {

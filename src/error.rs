@@ -45,6 +45,9 @@ pub enum Error {
     /// The storage could not be opened.
     #[error("opening storage failed: {0}")]
     Open(#[from] OpenError),
+    /// The storage could not take what the configuration says about it.
+    #[error("applying storage options failed: {0}")]
+    Storage(#[from] ferula_tsdb::DbError),
     /// The storage could not be closed cleanly: what is durable is unknown.
     #[error("closing storage failed: {0}")]
     Close(#[from] ferula_tsdb::fs::FsError),

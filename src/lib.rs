@@ -52,6 +52,7 @@ pub mod config;
 mod error;
 mod features;
 mod job;
+mod maintain;
 mod metrics;
 mod monitor;
 mod own;

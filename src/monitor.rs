@@ -2,8 +2,7 @@
 //!
 //! ```text
 //!  start: configuration --> sockets (not ready) --> storage (replay) --> scraping, rules --> ready
-//!  close: not ready --> scraping ends --> rules end, alerts are sent --> maintenance ends --> sockets drain --> storage
-//!         is synced and closed
+//!  close: not ready --> scraping ends --> rules end, alerts are sent --> sockets drain --> storage is synced and closed
 //! ```
 //!
 //! A reload is a difference: jobs that did not change are not touched. One reload runs at a time.
@@ -20,23 +19,24 @@ use ferula_model::yaml::ByteSize;
 use ferula_model::{Clock, StepGrid, Timestamp, format_duration};
 use ferula_promql::{Answer, CancelToken, Engine, QueryError, QueryOptions};
 use ferula_scrape::{ManagerOptions, ScrapeManager};
-use ferula_tsdb::Db;
 use ferula_tsdb::compact::Retention;
+use ferula_tsdb::{Db, Reload, ReplayProgress};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::alerts::Alerting;
 use crate::api::{Api, ExternalUrl};
-use crate::builder::{About, MonitorBuilder, Source};
+use crate::builder::{self, About, MonitorBuilder, Source};
 use crate::config::Config;
 use crate::error::Error;
 use crate::features::Features;
+use crate::maintain;
 use crate::metrics::{self, HttpMetrics, QueryMetrics, ReloadMetrics};
 use crate::own;
 use crate::remote::write::WriteReceiver;
 use crate::server::{Doors, Lifecycle, Readiness, Server, listen};
-use crate::status::StatusPages;
+use crate::status::{self, StatusPages, Storekeeper};
 
 /// A Prometheus inside this process: it scrapes, stores, and answers queries in code and over HTTP.
 ///
@@ -63,8 +63,13 @@ pub struct Monitor {
     server: Arc<Server>,
     addresses: Vec<SocketAddr>,
     sockets: Tasks,
+    /// What writes into the storage.
     work: Tasks,
+    upkeep: Tasks,
 }
+
+/// How many exemplars are kept if nobody says it, as upstream.
+const EXEMPLARS_DEFAULT: u64 = 100_000;
 
 /// What a reload, the API and the tasks share.
 pub(crate) struct Core {
@@ -75,8 +80,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) about: About,
     pub(crate) registry: Registry,
-    /// What is kept, as `/api/v1/status/runtimeinfo` shows it.
-    pub(crate) retention: String,
+    /// What the program says about what is kept.
+    retention: Retention,
     external_url: ExternalUrl,
     source: Source,
     features: Features,
@@ -93,6 +98,8 @@ pub(crate) struct State {
     pub(crate) config: Arc<Config>,
     pub(crate) read_at: Timestamp,
     pub(crate) last_reload_succeeded: bool,
+    /// What is kept, as `/api/v1/status/runtimeinfo` shows it.
+    pub(crate) retention: String,
 }
 
 /// Tasks that end when they are told to. Dropping this tells them.
@@ -151,11 +158,13 @@ impl Monitor {
         let (registry, clock) = (builder.registry.clone(), Arc::clone(&builder.clock));
         let ready = metrics::describe(&registry, &builder.about.build)?;
         let (web, own_metrics) = (builder.web.clone(), builder.own_metrics);
+        let progress = ReplayProgress::default();
         let server = {
-            let registry = registry.clone();
+            let (registry, progress) = (registry.clone(), progress.clone());
             let server = Server::closed()
                 .with_cors(web.cors.clone())
                 .with_route_prefix(&web.route_prefix)
+                .with_wal_replay(move || status::replay(progress.read()))
                 .with_observer(Arc::new(HttpMetrics::register(&registry)?))
                 .with_metrics(Arc::new(move || registry.gather()));
             Arc::new(server)
@@ -164,10 +173,11 @@ impl Monitor {
 
         let external_url = web.external_url.clone().unwrap_or_else(|| external_url(&addresses));
         let own_port = addresses.first().map_or(0, SocketAddr::port);
-        let core = Core::open(builder, config, ExternalUrl { own_port, ..external_url }).await?;
+        let core = Core::open(builder, config, ExternalUrl { own_port, ..external_url }, &progress).await?;
         metrics::watch(&core)?;
         let api = core.api(web.admin);
-        let mut work = Tasks::new();
+        let (mut work, mut upkeep) = (Tasks::new(), Tasks::new());
+        upkeep.add(maintain::run(Arc::downgrade(&core.db), Arc::clone(&core.clock), upkeep.signal()));
         if let Some(every) = own_metrics {
             let instance = addresses.first().map_or_else(host_name, SocketAddr::to_string);
             let storage = Arc::clone(&core.db);
@@ -177,7 +187,7 @@ impl Monitor {
         let lifecycle = web.lifecycle.then(|| Arc::new(Control(Arc::downgrade(&core))) as Arc<dyn Lifecycle>);
         server.open(Doors { api, write, lifecycle });
         ready.set(1.0);
-        Ok(Self { core, server, addresses, sockets, work })
+        Ok(Self { core, server, addresses, sockets, work, upkeep })
     }
 
     /// The addresses that the monitor listens on, with the ports it really has.
@@ -285,15 +295,18 @@ impl Monitor {
     ///
     /// The storage could not be closed cleanly.
     pub async fn closed(self) -> Result<(), Error> {
-        let Self { core, server, sockets, work, .. } = self;
+        let Self { core, server, sockets, work, upkeep, .. } = self;
         server.set_readiness(Readiness::Stopping);
         core.scrape.stop().await;
         core.alerting.stop().await;
         work.end().await;
         sockets.end().await;
+        upkeep.tell();
         let db = Arc::clone(&core.db);
-        blocking(move || db.close()).await??;
-        Ok(())
+        // This ends a merge that is under way, and with it the upkeep.
+        let closed = blocking(move || db.close()).await?;
+        upkeep.end().await;
+        Ok(closed?)
     }
 }
 
@@ -345,15 +358,20 @@ impl Drop for CancelOnDrop {
 
 impl Core {
     /// Opens the storage and starts what works with it.
-    async fn open(builder: MonitorBuilder, config: Config, external_url: ExternalUrl) -> Result<Arc<Self>, Error> {
+    async fn open(
+        builder: MonitorBuilder,
+        config: Config,
+        external_url: ExternalUrl,
+        progress: &ReplayProgress,
+    ) -> Result<Arc<Self>, Error> {
         let (registry, clock) = (builder.registry.clone(), Arc::clone(&builder.clock));
         let mut engine = builder.engine.clone();
         builder.features.apply_to_engine(&mut engine);
         let transport = Arc::clone(&builder.transport);
         let (source, about, features) = (builder.source.clone(), builder.about.clone(), builder.features);
-        let retention = retention_text(builder.retention_in_force(&config));
+        let retention = builder.retention;
         let alerting = builder.alerting.clone();
-        let options = builder.open_options(&config);
+        let options = builder.open_options(&config).replay_progress(progress);
         let db = Arc::new(blocking(move || options.open()).await??);
         report_opening(&db);
         let scrape = ManagerOptions::new(db.clone(), Arc::clone(&clock))
@@ -379,6 +397,7 @@ impl Core {
                 config: Arc::new(Config::default()),
                 read_at: clock.now(),
                 last_reload_succeeded: false,
+                retention: String::new(),
             }),
             reloading: tokio::sync::Mutex::new(()),
             stop: watch::Sender::new(false),
@@ -403,10 +422,7 @@ impl Core {
                 core.map(|core| core.state().config.global.external_labels.clone()).unwrap_or_default()
             })
             .with_status(Arc::new(StatusPages::new(self)));
-        if admin {
-            tracing::warn!("the admin API is not supported yet and stays disabled");
-        }
-        api
+        if admin { api.with_admin(Arc::new(Storekeeper::new(self))) } else { api }
     }
 
     /// The configuration in force.
@@ -442,6 +458,21 @@ impl Core {
         applied
     }
 
+    /// What a configuration says about the storage. Where it says nothing, a reload goes back to the defaults.
+    fn storage_options(&self, config: &Config) -> Reload {
+        let kept = builder::retention(self.retention, config.storage.retention);
+        let mut options = Reload::default().retention(kept);
+        let earlier = self.state().config;
+        if config.storage.out_of_order_window != earlier.storage.out_of_order_window {
+            options = options.out_of_order_window(config.storage.out_of_order_window.unwrap_or_default());
+        }
+        if config.storage.exemplars_max != earlier.storage.exemplars_max {
+            let exemplars = config.storage.exemplars_max.unwrap_or(EXEMPLARS_DEFAULT);
+            options = options.exemplars(usize::try_from(exemplars).unwrap_or(usize::MAX));
+        }
+        options
+    }
+
     /// Puts a configuration in force. All files are read before anything changes; then each part changes as a whole or
     /// not at all.
     async fn apply(&self, config: Config) -> Result<(), Error> {
@@ -452,10 +483,13 @@ impl Core {
         if self.features.extra_scrape_metrics {
             jobs.iter_mut().for_each(|job| job.extra_scrape_metrics = Some(true));
         }
+        let (db, storage) = (Arc::clone(&self.db), self.storage_options(&config));
+        blocking(move || db.set_options(&storage)).await??;
         self.scrape.apply(jobs)?;
         self.alerting.apply(&config, rules, self.external_url.to_string(), &self.scrape).await?;
         let now = self.clock.now();
-        *self.state.write() = State { config, read_at: now, last_reload_succeeded: true };
+        let retention = retention_text(builder::retention(self.retention, config.storage.retention));
+        *self.state.write() = State { config, read_at: now, last_reload_succeeded: true, retention };
         self.reloads.succeeded(now);
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! What a monitor says about itself.
+//! What a monitor says about itself, and what may be done to its storage.
 
 use std::sync::{Arc, Weak};
 
-use ferula_model::Timestamp;
+use ferula_model::{Matcher, TimeRange, Timestamp};
 
-use crate::api::{BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
+use crate::api::{Admin, BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
 use crate::monitor::{Core, host_name};
 
 /// The pages below `/api/v1/status`.
@@ -43,7 +43,7 @@ impl Status for StatusPages {
                 threads: std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count),
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
                 memory_limit: i64::MAX,
-                retention: core.retention.clone(),
+                retention: state.retention,
             }
         })
     }
@@ -75,9 +75,47 @@ impl Status for StatusPages {
     }
 
     fn wal_replay(&self) -> WalReplay {
-        self.ask(|core| {
-            let replay = core.db.wal_replay();
-            WalReplay { min: replay.min as i64, max: replay.max as i64, current: replay.current as i64 }
-        })
+        self.ask(|core| replay(core.db.wal_replay()))
+    }
+
+    fn blocks_json(&self) -> Vec<Vec<u8>> {
+        let blocks = self.ask(|core| core.db.blocks());
+        // A description is made of texts and numbers, which are always JSON.
+        blocks.iter().filter_map(|meta| serde_json::to_vec(&**meta).ok()).collect()
+    }
+}
+
+/// How far a replay is, as the API says it.
+pub(crate) fn replay(replay: ferula_tsdb::WalReplay) -> WalReplay {
+    WalReplay { min: replay.min as i64, max: replay.max as i64, current: replay.current as i64 }
+}
+
+/// Deletes, cleans up and copies.
+pub(crate) struct Storekeeper(Weak<Core>);
+
+impl Storekeeper {
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        Self(Arc::downgrade(core))
+    }
+
+    fn core(&self) -> Result<Arc<Core>, Box<dyn std::error::Error>> {
+        self.0.upgrade().ok_or_else(|| "the server is shutting down".into())
+    }
+}
+
+impl Admin for Storekeeper {
+    fn delete_series(&self, range: TimeRange, matchers: &[Matcher]) -> Result<(), Box<dyn std::error::Error>> {
+        self.core()?.db.delete(range, matchers)?;
+        Ok(())
+    }
+
+    fn clean_tombstones(&self) -> Result<(), Box<dyn std::error::Error>> {
+        let core = self.core()?;
+        core.db.clean_tombstones(core.clock.now())?;
+        Ok(())
+    }
+
+    fn snapshot(&self, skip_head: bool) -> Result<String, Box<dyn std::error::Error>> {
+        Ok(self.core()?.db.snapshot(skip_head)?)
     }
 }

@@ -13,6 +13,7 @@ use ferula::model::parse_duration;
 use ferula::model::yaml::ByteSize;
 use ferula::promql::EngineOptions;
 use ferula::tsdb::DbBuilder;
+use ferula::tsdb::wal::writer::WalCompression;
 
 /// What a flag takes.
 #[derive(Clone, Copy, PartialEq)]
@@ -105,7 +106,7 @@ const FLAGS: &[Row] = &[
     ("storage.tsdb.wal-segment-size", Size, "0B", Full, "Size of a segment of the log. Default: 128MiB."),
     ("storage.tsdb.allow-overlapping-compaction", Switch, "on", Full, "Merge blocks that overlap."),
     ("storage.tsdb.wal-compression", Switch, "on", Full, "Compress the log."),
-    ("storage.tsdb.wal-compression-type", Text, "snappy", NOT_YET, "Compression algorithm of the log: snappy."),
+    ("storage.tsdb.wal-compression-type", Text, "snappy", Full, "Compression algorithm of the log: snappy."),
     ("storage.tsdb.samples-per-chunk", Number, "120", NOT_YET, "Target number of samples per chunk."),
     ("storage.tsdb.delayed-compaction.max-percent", Number, "10", NOT_YET, "For --enable-feature=delayed-compaction."),
     ("storage.tsdb.block-reload-interval", Kind::Duration, "1m", NOT_YET, "How often to look for new blocks."),
@@ -282,7 +283,14 @@ impl Flags {
         let block_range_max = self.given_duration("storage.tsdb.max-block-duration");
         let segment = self.size("storage.tsdb.wal-segment-size");
         let overlapping = self.is_on("storage.tsdb.allow-overlapping-compaction");
+        let compression =
+            match (self.is_on("storage.tsdb.wal-compression"), self.text("storage.tsdb.wal-compression-type")) {
+                (false, _) => WalCompression::None,
+                (true, "zstd") => WalCompression::Zstd,
+                _ => WalCompression::Snappy,
+            };
         move |mut db| {
+            db = db.wal_compression(compression);
             db = db.lock_file(lock_file).block_range(block_range).merge_overlapping(overlapping);
             if let Some(range) = block_range_max {
                 db = db.block_range_max(range);

@@ -35,6 +35,7 @@ pub use admin::Admin;
 pub use error::{ApiError, ErrorKind};
 pub use params::{Params, SignedDuration, rfc3339};
 pub use response::{Body, Response};
+pub(crate) use status::replay;
 pub use status::{BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
 pub use targets::ExternalUrl;
 
@@ -177,7 +178,7 @@ impl Api {
             ["alerts"] if get => rules::alerts(self),
             ["alertmanagers"] if get => rules::alertmanagers(self),
             ["notifications"] if get => Ok(Response::data(b"[]")),
-            ["status", page] if get => status::answer(self, request, page),
+            ["status", page @ ..] if get => status::answer(self, request, page),
             _ => return Response::not_found(),
         };
         answer.unwrap_or_else(|error| Response::error(&error))

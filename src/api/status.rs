@@ -27,6 +27,9 @@ pub trait Status: Send + Sync {
     /// The head block and its largest consumers, `limit` entries a list.
     fn cardinality(&self, limit: usize) -> Cardinality;
 
+    /// The blocks on disk by rising start, each as its `meta.json` describes it, without white space.
+    fn blocks_json(&self) -> Vec<Vec<u8>>;
+
     /// The first and last segment to replay, and where the replay is.
     fn wal_replay(&self) -> WalReplay;
 }
@@ -110,10 +113,10 @@ pub struct WalReplay {
 }
 
 /// One of the pages below `/status`.
-pub(super) fn answer(api: &Api, request: &Request, page: &str) -> Result<Response, ApiError> {
+pub(super) fn answer(api: &Api, request: &Request, page: &[&str]) -> Result<Response, ApiError> {
     let Some(status) = &api.status else { return Ok(Response::not_found()) };
     let mut out = Vec::new();
-    match page {
+    match page.join("/").as_str() {
         "buildinfo" => build(&mut out, &status.build()),
         "runtimeinfo" => runtime(&mut out, &status.runtime()),
         "config" => json::object(&mut out, |o| {
@@ -125,15 +128,22 @@ pub(super) fn answer(api: &Api, request: &Request, page: &str) -> Result<Respons
             }
         }),
         "tsdb" => cardinality(&mut out, &status.cardinality(entries(request)?)),
-        "walreplay" => {
-            let replay = status.wal_replay();
-            json::object(&mut out, |o| {
-                o.integer("min", replay.min).integer("max", replay.max).integer("current", replay.current);
-            });
-        }
+        "tsdb/blocks" => json::object(&mut out, |o| {
+            o.with("blocks", |out| json::list(out, status.blocks_json(), |out, block| out.extend_from_slice(&block)));
+        }),
+        "walreplay" => return Ok(replay(status.wal_replay())),
         _ => return Ok(Response::not_found()),
     }
     Ok(Response::data(&out))
+}
+
+/// How far a replay is.
+pub(crate) fn replay(replay: WalReplay) -> Response {
+    let mut out = Vec::new();
+    json::object(&mut out, |o| {
+        o.integer("min", replay.min).integer("max", replay.max).integer("current", replay.current);
+    });
+    Response::data(&out)
 }
 
 fn entries(request: &Request) -> Result<usize, ApiError> {

@@ -71,6 +71,21 @@ const PLAIN: &[Plain] = &[
     ("head_samples_lost_total", "Samples that lost a race against another batch.", COUNTER, |s| {
         s.head.samples_lost as f64
     }),
+    ("head_active_appenders", "Number of currently active appender transactions", GAUGE, |s| s.head.appenders as f64),
+    ("head_appenders_created_total", "Batches that were begun.", COUNTER, |s| s.head.appenders_created as f64),
+    ("head_truncations_failed_total", "Total number of head truncations that failed.", COUNTER, |s| {
+        s.maintenance.truncations_failed as f64
+    }),
+    ("compactions_triggered_total", "Total number of triggered compactions for the partition.", COUNTER, |s| {
+        s.maintenance.ticks as f64
+    }),
+    ("maintenance_failed_total", "Rounds of maintenance in which something went wrong.", COUNTER, |s| {
+        s.maintenance.ticks_failed as f64
+    }),
+    ("head_blocks_total", "Blocks that were written from the head.", COUNTER, |s| s.maintenance.head_blocks as f64),
+    ("head_blocks_failed_total", "Blocks of the head that could not be written.", COUNTER, |s| {
+        s.maintenance.head_blocks_failed as f64
+    }),
     ("duplicate_samples_total", "Samples refused because another value is stored for their time.", COUNTER, |s| {
         s.head.duplicates as f64
     }),

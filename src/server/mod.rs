@@ -32,7 +32,7 @@ use http_body_util::{BodyExt, Limited};
 pub use body::ResponseBody;
 pub use cors::Cors;
 
-use crate::api::{self, Api, Params, Response};
+use crate::api::{self, Api, Params, Response, WalReplay};
 use crate::remote::write::WriteReceiver;
 use body::Coding;
 use route::Route;
@@ -88,6 +88,7 @@ pub struct Server {
     doors: OnceLock<Doors>,
     metrics: Option<MetricsSource>,
     observer: Option<Arc<dyn RequestObserver>>,
+    replay: Option<Arc<dyn Fn() -> WalReplay + Send + Sync>>,
     cors: Cors,
     route_prefix: String,
     readiness: AtomicU8,
@@ -101,6 +102,7 @@ impl Server {
             doors: OnceLock::new(),
             metrics: None,
             observer: None,
+            replay: None,
             cors: Cors::any(),
             route_prefix: String::new(),
             readiness: AtomicU8::new(Readiness::Starting as u8),
@@ -132,6 +134,13 @@ impl Server {
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn RequestObserver>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Says how far the replay is while the doors are still closed.
+    #[must_use]
+    pub fn with_wal_replay(mut self, replay: impl Fn() -> WalReplay + Send + Sync + 'static) -> Self {
+        self.replay = Some(Arc::new(replay));
         self
     }
 
@@ -207,6 +216,10 @@ impl Server {
             Route::Reload | Route::Quit => self.control(route, &method).await,
             Route::Write if method == Method::POST => self.receive(request).await,
             Route::Api(_) if method == Method::OPTIONS => Response::no_content(),
+            Route::Api("/api/v1/status/walreplay") if self.doors.get().is_none() => match &self.replay {
+                Some(replay) => api::replay(replay()),
+                None => self.unavailable(),
+            },
             Route::Api(_) => self.ask(path, request, Api::answer).await,
             Route::Federate if reads => self.ask(path, request, Api::federate).await,
             Route::Root if reads => Response::page(ROOT_PAGE),

@@ -238,3 +238,40 @@ fn a_malformed_write_gets_an_error_and_stores_nothing() {
         monitor.closed().await.unwrap();
     });
 }
+
+#[test]
+fn the_admin_api_deletes_and_copies_and_is_off_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let start =
+            || Monitor::builder(folder.path()).clock(Arc::new(ManualClock::at(now))).remote_write_receiver(true);
+        let off = start().start().await.unwrap();
+        let refusal = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
+        assert_eq!(ask(&off, "POST", "/api/v1/admin/tsdb/snapshot", b"").await, (500, refusal.to_owned()));
+        off.closed().await.unwrap();
+
+        let on = start().admin_api(true).start().await.unwrap();
+        let request = crate::write_request::WriteRequest::default()
+            .series(&[("__name__", "gone")], &[(now.as_millis(), 1.0)])
+            .series(&[("__name__", "kept")], &[(now.as_millis(), 1.0)])
+            .snappy();
+        let write = http::Request::post("/api/v1/write").body(Full::new(Bytes::from(request))).unwrap();
+        assert_eq!(on.server().handle(write).await.status(), 204);
+        assert_eq!(ask(&on, "POST", "/api/v1/admin/tsdb/delete_series", b"match[]=gone").await, (204, String::new()));
+        assert_eq!(on.instant("gone").await.unwrap().vector().unwrap().len(), 0);
+        assert_eq!(on.instant("kept").await.unwrap().vector().unwrap().len(), 1);
+        assert_eq!(ask(&on, "POST", "/api/v1/admin/tsdb/clean_tombstones", b"").await.0, 204);
+        let (status, body) = ask(&on, "POST", "/api/v1/admin/tsdb/snapshot", b"").await;
+        assert_eq!(status, 200, "{body}");
+        let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let copy = folder.path().join("snapshots").join(answer["data"]["name"].as_str().unwrap());
+        on.closed().await.unwrap();
+
+        let copied = Monitor::builder(copy).clock(Arc::new(ManualClock::at(now))).start().await.unwrap();
+        assert_eq!(copied.instant("kept").await.unwrap().vector().unwrap().len(), 1);
+        let (_, blocks) = get(&copied, "/api/v1/status/tsdb/blocks").await;
+        assert!(blocks.starts_with(r#"{"status":"success","data":{"blocks":[{"ulid":""#), "{blocks}");
+        copied.closed().await.unwrap();
+    });
+}
