@@ -11,4 +11,5 @@ mod generate;
 mod harness;
 mod invariants;
 mod printing;
+mod twin;
 mod wrong_queries;

@@ -29,7 +29,7 @@ pub(super) fn rewrite(plan: &mut Plan) {
         // Series of several names may become equal under a function, which is an error whether they match or not.
         let one_name = |matcher: &Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal;
         let bare = matches!(plan.node(right).kind, Kind::Select(_));
-        if !(right == *right_operand && bare) && !target.iter().any(one_name) {
+        if !(target.iter().any(one_name) || right == *right_operand && bare) {
             continue;
         }
         let must_agree = |name: &str| name != METRIC_NAME && labels.iter().any(|label| label == name) == *on;
