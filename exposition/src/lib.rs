@@ -26,11 +26,13 @@
 //!   where a body is wrong.
 //! - Writing: [`MetricFamily`] is what is written, [`encode`] writes it.
 //! - Measuring: [`registry`]; [`collect`] has collectors of the process and its machine.
+//! - Measuring with other libraries: [`bridge`], and [`translate`] for the names of OpenTelemetry.
 //! - Storing without bytes in between: [`Feed`] appends what a registry gathers to a storage.
 //! - Judging names: [`lint`].
 
 #![forbid(unsafe_code)]
 
+pub mod bridge;
 pub mod collect;
 mod encode;
 mod error;
@@ -48,6 +50,7 @@ mod read;
 pub mod registry;
 mod series;
 mod text;
+pub mod translate;
 
 pub use encode::{EncodeOptions, encode, encode_with};
 pub use error::{ParseError, ParseErrorKind};

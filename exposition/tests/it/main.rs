@@ -3,6 +3,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
+#[cfg(all(feature = "metrics", feature = "prometheus-client", feature = "opentelemetry"))]
+mod bridge;
 mod conformance;
 mod feed;
 mod host;
