@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::features::Features;
 use crate::maintain;
-use crate::metrics::{self, HttpMetrics, QueryMetrics, ReloadMetrics};
+use crate::metrics::{self, HttpMetrics, QueryMetrics, ReloadMetrics, WriteMetrics};
 use crate::own;
 use crate::remote::write::WriteReceiver;
 use crate::server::{Doors, Lifecycle, Readiness, Server, listen};
@@ -183,7 +183,9 @@ impl Monitor {
             let storage = Arc::clone(&core.db);
             work.add(own::run(registry, storage, Arc::clone(&core.clock), instance, every, work.signal()));
         }
-        let write = web.write_receiver.then(|| WriteReceiver::new(core.db.clone(), clock));
+        let writes = WriteMetrics::register(&core.registry)?;
+        let receiver = || WriteReceiver::new(core.db.clone(), clock);
+        let write = web.write_receiver.then(|| receiver().with_observer(move |summary| writes.observe(summary)));
         let lifecycle = web.lifecycle.then(|| Arc::new(Control(Arc::downgrade(&core))) as Arc<dyn Lifecycle>);
         server.open(Doors { api, write, lifecycle });
         ready.set(1.0);

@@ -16,6 +16,7 @@ use http::StatusCode;
 
 use crate::api::BuildInfo;
 use crate::monitor::Core;
+use crate::remote::write::WriteSummary;
 use crate::server::RequestObserver;
 
 /// Registers what does not change: the build and the process. Gives `prometheus_ready`, which is 0.
@@ -148,6 +149,32 @@ impl QueryMetrics {
         self.inner.observe_duration(timings.inner_eval);
         self.queue.observe_duration(timings.exec_queue);
         self.sort.observe_duration(timings.result_sort);
+    }
+}
+
+/// What remote write leaves out of requests that it accepts.
+pub(crate) struct WriteMetrics {
+    invalid_labels: Counter,
+    exemplars_refused: Counter,
+}
+
+impl WriteMetrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, RegisterError> {
+        Ok(Self {
+            invalid_labels: registry.counter(
+                "prometheus_api_remote_write_invalid_labels_samples_total",
+                "The total number of received remote write samples and histogram samples which contain invalid labels.",
+            )?,
+            exemplars_refused: registry.counter(
+                "ferula_remote_write_exemplars_refused_total",
+                "Exemplars of accepted remote write requests that the storage refused.",
+            )?,
+        })
+    }
+
+    pub(crate) fn observe(&self, summary: &WriteSummary) {
+        self.invalid_labels.inc_by(summary.samples_invalid as u64);
+        self.exemplars_refused.inc_by(summary.exemplars_refused as u64);
     }
 }
 

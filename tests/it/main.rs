@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "in tests, that is how to fail")]
 
 mod config;
+mod corpora;
 mod crash;
+mod invariants;
 mod monitor;
 mod peers;
 mod program;

@@ -21,7 +21,11 @@ pub struct WriteReceiver {
     storage: Arc<dyn Appendable>,
     clock: Arc<dyn Clock>,
     buffers: Arc<Buffers>,
+    observer: Option<WriteObserver>,
 }
+
+/// Is told what became of each request that was accepted.
+type WriteObserver = Arc<dyn Fn(&WriteSummary) + Send + Sync>;
 
 /// Buffers for unpacked messages, kept from request to request: fresh memory for each costs as much as unpacking.
 #[derive(Default)]
@@ -64,6 +68,8 @@ pub struct WriteSummary {
     pub exemplars: usize,
     /// Series that were skipped because their labels cannot name one.
     pub series_invalid: usize,
+    /// Samples of the series that were skipped.
+    pub samples_invalid: usize,
     /// Exemplars that were refused.
     pub exemplars_refused: usize,
 }
@@ -116,7 +122,14 @@ impl From<AppendError> for WriteError {
 impl WriteReceiver {
     /// A receiver that appends to `storage`; `clock` judges which samples lie too far in the future.
     pub fn new(storage: Arc<dyn Appendable>, clock: Arc<dyn Clock>) -> Self {
-        Self { storage, clock, buffers: Arc::default() }
+        Self { storage, clock, buffers: Arc::default(), observer: None }
+    }
+
+    /// Tells `observer` what became of each request that was accepted, so that what was left out is counted.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Fn(&WriteSummary) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
     }
 
     /// Stores the samples of one request (remote write 1.0: a snappy block with a `prometheus.WriteRequest`).
@@ -125,7 +138,11 @@ impl WriteReceiver {
     ///
     /// See [`WriteError`]; nothing is stored then.
     pub fn write(&self, body: &[u8]) -> Result<WriteSummary, WriteError> {
-        self.buffers.unpacked(body, |message| self.store(message))
+        let summary = self.buffers.unpacked(body, |message| self.store(message))?;
+        if let Some(observer) = &self.observer {
+            observer(&summary);
+        }
+        Ok(summary)
     }
 
     fn store(&self, message: &[u8]) -> Result<WriteSummary, WriteError> {
@@ -153,27 +170,32 @@ struct Batch<'s> {
 impl Batch<'_> {
     fn series<'a>(&mut self, series: TimeSeries<'a>, pairs: &mut Vec<(&'a str, &'a str)>) -> Result<(), WriteError> {
         // A series that is known under just these bytes is not taken apart.
-        if let Some((labels, rest)) = series.split_labels() {
-            if let Some(id) = self.appender.known_series(labels) {
-                return rest.items().try_for_each(|item| self.item(id, item?));
-            }
+        if let Some((labels, rest)) = series.split_labels()
+            && let Some(id) = self.appender.known_series(labels)
+        {
+            return rest.items().try_for_each(|item| self.item(id, item?));
         }
         series.labels(pairs)?;
         if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
             pairs.sort_unstable();
         }
         if !names_a_series(pairs) {
-            self.summary.series_invalid += 1;
-            return Ok(());
+            return self.skip(series);
         }
         let id = match self.appender.series(pairs) {
-            Err(AppendError::InvalidLabels(_)) => {
-                self.summary.series_invalid += 1;
-                return Ok(());
-            }
+            Err(AppendError::InvalidLabels(_)) => return self.skip(series),
             answer => answer?,
         };
         series.items().try_for_each(|item| self.item(id, item?))
+    }
+
+    /// Counts a series that is left out.
+    fn skip(&mut self, series: TimeSeries<'_>) -> Result<(), WriteError> {
+        self.summary.series_invalid += 1;
+        for item in series.items() {
+            self.summary.samples_invalid += usize::from(!matches!(item?, Item::Exemplar(_)));
+        }
+        Ok(())
     }
 
     fn item(&mut self, series: SeriesRef, item: Item<'_>) -> Result<(), WriteError> {
