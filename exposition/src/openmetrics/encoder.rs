@@ -84,7 +84,7 @@ impl Lines<'_> {
                     let le = Some(("le", Extra::Number(bucket.upper_bound)));
                     self.line("_bucket", le, bucket.cumulative_count, bucket.exemplar.as_ref());
                 }
-                let infinite = histogram.buckets.last().is_some_and(|bucket| bucket.upper_bound == f64::INFINITY);
+                let infinite = histogram.buckets.iter().any(|bucket| bucket.upper_bound == f64::INFINITY);
                 if let (false, Some(count)) = (infinite, histogram.count) {
                     self.line("_bucket", Some(("le", Extra::Number(f64::INFINITY))), count, None);
                 }
@@ -142,9 +142,17 @@ fn push_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     }
 }
 
-/// A blank and the seconds, with the milliseconds as decimals if there are any.
+/// A blank and the seconds, with the milliseconds as decimals if there are any. What a reader that truncates makes of it is
+/// the same millisecond.
 fn push_seconds(out: &mut Vec<u8>, timestamp: Timestamp) {
     let (sign, millis) = (timestamp.0 < 0, timestamp.0.unsigned_abs());
-    let text = format!(" {}{}.{:03}", if sign { "-" } else { "" }, millis / 1000, millis % 1000);
-    out.extend_from_slice(text.trim_end_matches('0').trim_end_matches('.').as_bytes());
+    let text = format!("{}{}.{:03}", if sign { "-" } else { "" }, millis / 1000, millis % 1000);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    out.push(b' ');
+    out.extend_from_slice(text.as_bytes());
+    // Readers such as Prometheus multiply the float by a thousand and cut it off, which may land a millisecond short: then
+    // one more digit keeps them above the edge.
+    if text.parse::<f64>().is_ok_and(|seconds| (seconds * 1000.0) as i64 != timestamp.0) {
+        out.push(b'1');
+    }
 }

@@ -71,7 +71,7 @@ fn push_metric(out: &mut Vec<u8>, family: &MetricFamily, metric: &Metric) {
             for bucket in &histogram.buckets {
                 line("_bucket", Some(("le", Extra::Number(bucket.upper_bound))), bucket.cumulative_count);
             }
-            let infinite = histogram.buckets.last().is_some_and(|bucket| bucket.upper_bound == f64::INFINITY);
+            let infinite = histogram.buckets.iter().any(|bucket| bucket.upper_bound == f64::INFINITY);
             if let (false, Some(count)) = (infinite, histogram.count) {
                 line("_bucket", Some(("le", Extra::Number(f64::INFINITY))), count);
             }
