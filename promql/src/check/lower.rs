@@ -77,7 +77,7 @@ fn aggregate(node: ast::Aggregate) -> Result<Typed, TypeError> {
     let param = match node.param {
         None => AggregateParam::None,
         Some(param) => {
-            let span = param.span();
+            let span = param.without_parens().span();
             match typed(param)? {
                 Typed::Scalar(value) => AggregateParam::Scalar { value, span },
                 Typed::String(label) => AggregateParam::Label(label),
@@ -95,11 +95,7 @@ fn call(node: ast::Call) -> Result<Typed, TypeError> {
     let returns = node.function.returns();
     let args = node.args.into_iter().map(|arg| {
         // Upstream takes parentheses off arguments before it evaluates them.
-        let mut bare = &arg;
-        while let Expr::Paren(inner) = bare {
-            bare = &inner.expr;
-        }
-        let span = bare.span();
+        let span = arg.without_parens().span();
         Ok(Arg { value: typed(arg)?, span })
     });
     let call = Call { args: args.collect::<Result<_, _>>()?, function: node.function, span: node.span };

@@ -187,9 +187,6 @@ impl<'q> Builder<'q> {
         let Some(source) = self.range(range, grid)? else {
             return Ok(Box::new(Held::new(grid.len(), Vec::new(), self.env.limits)?));
         };
-        if !source.heads().is_empty() {
-            Self::judge_params(function, &params, grid)?;
-        }
         // Notes are about the first argument, even where that is not the range. Upstream has no position for what a
         // subquery became.
         let first = args.first().map(|arg| &self.node(*arg).kind);
@@ -212,24 +209,6 @@ impl<'q> Builder<'q> {
                 allowed.join(", "),
                 function.name()
             )));
-        }
-        Ok(())
-    }
-
-    /// Errors about scalar arguments of range functions.
-    fn judge_params(function: FunctionId, params: &[ScalarSteps], grid: StepGrid) -> Result<(), QueryError> {
-        if function != FunctionId::DoubleExponentialSmoothing {
-            return Ok(());
-        }
-        for (param, (name, short)) in params.iter().zip([("smoothing", "sf"), ("trend", "tf")]) {
-            for step in 0..grid.len() {
-                let value = param.at(step);
-                if value <= 0.0 || value >= 1.0 {
-                    return Err(QueryError::execution(format!(
-                        "invalid {name} factor. Expected: 0 < {short} < 1, got: {value:.6}"
-                    )));
-                }
-            }
         }
         Ok(())
     }

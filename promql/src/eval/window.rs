@@ -205,6 +205,28 @@ impl<'q> RangeFunction<'q> {
         }
     }
 
+    /// Whether the factors of a smoothing are such, at each step that has samples.
+    fn judge_factors(&self, samples: &Samples<'_>) -> Result<(), QueryError> {
+        let mut floats = self.source.pointers(samples.times);
+        let mut histograms = self.source.pointers(samples.histogram_times);
+        for step in 0..self.grid.len() {
+            let (_, _, from, to) = floats.window(step);
+            let (_, _, histogram_from, histogram_to) = histograms.window(step);
+            if from == to && histogram_from == histogram_to {
+                continue;
+            }
+            for (index, (name, short)) in [("smoothing", "sf"), ("trend", "tf")].into_iter().enumerate() {
+                let value = self.param(index, step);
+                if value <= 0.0 || value >= 1.0 {
+                    return Err(QueryError::execution(format!(
+                        "invalid {name} factor. Expected: 0 < {short} < 1, got: {value:.6}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn rate(&self, kind: RateKind, samples: &Samples<'_>, context: &mut Context<'_>, out: &mut StepVector) {
         let plain = samples.histogram_times.is_empty()
             && (samples.starts.is_empty() || !context.use_start_timestamps || !kind.is_counter);
@@ -270,6 +292,9 @@ impl Operator for RangeFunction<'_> {
         let mut annotations = std::mem::take(&mut worker.annotations);
         let mut counters = std::mem::take(&mut worker.counters);
         let samples = worker.samples();
+        if self.function == FunctionId::DoubleExponentialSmoothing {
+            self.judge_factors(&samples)?;
+        }
         let mut context = Context {
             name: if head.drop_name { "" } else { head.labels.metric_name() },
             notes: Notes::new(&mut annotations, self.place),

@@ -164,8 +164,8 @@ fn math(function: FunctionId) -> Option<fn(f64) -> f64> {
         FunctionId::Sinh => sinh,
         FunctionId::Cosh => cosh,
         FunctionId::Tanh => f64::tanh,
-        FunctionId::Asinh => f64::asinh,
-        FunctionId::Acosh => f64::acosh,
+        FunctionId::Asinh => asinh,
+        FunctionId::Acosh => acosh,
         FunctionId::Atanh => f64::atanh,
         FunctionId::Deg => |value| value * 180.0 / std::f64::consts::PI,
         FunctionId::Rad => |value| value * std::f64::consts::PI / 180.0,
@@ -186,6 +186,20 @@ fn date_part(function: FunctionId) -> Option<DatePart> {
         _ => return None,
     })
 }
+
+/// Where the square of a number, plus or minus one, is the square itself.
+const LARGE: f64 = 268_435_456.0;
+
+/// Finite for every finite number: the standard library's doubles its operand first.
+fn asinh(value: f64) -> f64 {
+    if value.abs() > LARGE { (value.abs().ln() + std::f64::consts::LN_2).copysign(value) } else { value.asinh() }
+}
+
+/// Finite for every finite number from 1.
+fn acosh(value: f64) -> f64 {
+    if value > LARGE { value.ln() + std::f64::consts::LN_2 } else { value.acosh() }
+}
+
 /// Go's `math.Sinh`, which is infinite from where `exp` is.
 fn sinh(value: f64) -> f64 {
     if value.abs() > 21.0 { (value.abs().exp() * 0.5).copysign(value) } else { value.sinh() }
@@ -194,4 +208,18 @@ fn sinh(value: f64) -> f64 {
 /// Go's `math.Cosh`, which is infinite from where `exp` is.
 fn cosh(value: f64) -> f64 {
     if value.abs() > 21.0 { value.abs().exp() * 0.5 } else { value.cosh() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverse_hyperbolic_functions_do_not_overflow() {
+        assert_eq!(asinh(f64::MAX), 710.475_860_073_943_9);
+        assert_eq!(asinh(-f64::MAX), -710.475_860_073_943_9);
+        assert_eq!(acosh(f64::MAX), 710.475_860_073_943_9);
+        assert_eq!(asinh(f64::NEG_INFINITY), f64::NEG_INFINITY);
+        assert!(acosh(0.5).is_nan() && asinh(f64::NAN).is_nan());
+    }
 }

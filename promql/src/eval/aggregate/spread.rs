@@ -100,12 +100,13 @@ pub(crate) fn count_values(aggregation: &Aggregation<'_>, child: &dyn Operator) 
             }
         }
         worker.give(vector);
+        // As upstream, a name that was grouped by stays, even one that was to be dropped.
         let named = counts.into_iter().map(|(text, vector)| {
             let mut labels = group.head.labels.to_builder();
             if !(aggregation.grouping.without && aggregation.grouping.labels.iter().any(|name| name == label)) {
                 labels.set(label, &text);
             }
-            (Head { labels: labels.build(), drop_name: group.head.drop_name }, vector)
+            (Head::new(labels.build()), vector)
         });
         Ok(named.collect::<Vec<_>>())
     })?;
