@@ -1,13 +1,14 @@
 //! The promql crate through its public door.
 
-// Tests say what they skip and how much of upstream's scripts passes.
-#![allow(clippy::print_stdout)]
+// Tests say what they skip and how much of upstream's scripts passes; helpers of tests may panic as tests do.
+#![allow(clippy::print_stdout, clippy::panic)]
 
 mod conformance;
 mod corpora;
 mod depth;
 mod differential;
 mod generate;
+mod generated;
 mod harness;
 mod invariants;
 mod printing;

@@ -1,116 +1,268 @@
-//! Differences that are meant: the peer is Prometheus 3.5, and Ferula is to behave as 3.14.
+//! What 3.14, the reference, does otherwise than a 3.5 that is asked; and what `DIVERGENCES.md` explains.
+//!
+//! Each entry takes its difference out of both replies, so that everything else is still compared. Those that cannot be
+//! taken out (a value that comes from another formula) hold for the narrowest kind of question that shows them.
 
-use crate::generate::queries::Query;
+use std::collections::BTreeMap;
 
-/// Why the difference is none of our faults, if it is known. `delayed` tells whether names are dropped at the end.
-pub(crate) fn reason(query: &Query, delayed: bool, difference: &str) -> Option<&'static str> {
-    let text = query.text.as_str();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let only_ours = difference.contains("only theirs []");
-    let is_note = difference.starts_with("warning") || difference.starts_with("info");
-    let is_error = difference.starts_with("error");
-    let histograms = has(&["nh", "mix", "__name__", "{job"]);
-    if is_error {
-        if difference.starts_with("error Some(\"multiple matches for labels") {
-            return Some("3.5 does not look for matches of pairs that give nothing");
+use ferula_model::Labels;
+use ferula_promql::syntax::ast::{BinaryOp, Expr, ValueType};
+use ferula_promql::syntax::{Features, parse};
+
+use super::answer::{Point, Reply, Row};
+use super::compare;
+use crate::generated::{Case, When};
+
+/// Makes the replies alike where they may differ, and says why, if it had to.
+pub(super) fn forgive(case: &Case, delayed: bool, ours: &mut Reply, theirs: &mut Reply) -> Option<&'static str> {
+    let query = &case.query;
+    let (Reply::Answer(a), Reply::Answer(b)) = (&mut *ours, &mut *theirs) else {
+        return forgive_errors(query, ours, theirs);
+    };
+    let mut why = None;
+    let mut forgive = |reason: &'static str, texts: &mut Vec<String>, change: &dyn Fn(&str) -> Option<String>| {
+        let changed: Vec<String> = texts.iter().filter_map(|text| change(text)).collect();
+        if changed != *texts {
+            why = Some(reason);
+            *texts = changed;
         }
-        if delayed && difference.contains("error None") && difference.contains("the same labelset") {
-            return Some("3.5 does not merge series that become equal when names are dropped at the end");
-        }
-        if has(&["label_replace", "label_join", "-("])
-            && difference.contains("error None")
-            && difference.contains("the same labelset")
-        {
-            return Some("3.5 does not merge series that label_replace, label_join and - make equal");
-        }
-        return None;
+    };
+    if ["count(", "sum(", "avg("].iter().any(|name| query.contains(&format!("histogram_{name}"))) {
+        forgive("3.14 marks resets where only statistics are read", &mut a.warnings, &|text| {
+            (!text.contains("conflicting counter resets")).then(|| text.to_owned())
+        });
     }
-    if is_note {
-        if query.is_range && has(&["sort_by_label"]) && only_ours && difference.contains("sort is ineffective") {
-            return Some("3.5 does not warn about sort_by_label in range queries");
-        }
-        if query.is_range
-            && difference.contains("for monotonicity")
-            && difference.contains("lat_seconds_bucket\\\"") | difference.contains("odd_bucket\\\"")
-        {
-            return Some("3.5 loses the name of a classic histogram in some range queries");
-        }
-        if difference.contains("only ours []") && has(&[" and ", " unless "]) {
-            return Some("conditions of the left side of `and` and `unless` are asked of the right side too");
-        }
-        if query.is_range && difference.contains("exponential and custom buckets") {
-            return Some("the peer adds histograms up in the order of a map");
-        }
-        if only_ours && difference.contains("conflicting counter resets") {
-            return Some("3.5 does not warn about conflicting counter resets");
-        }
-        if difference.contains("mismatched custom buckets") || difference.contains("incompatible bucket layout") {
-            return Some(RECONCILED);
-        }
-        return None;
+    forgive("3.14 warns of sorting in range queries", &mut a.warnings, &|text| {
+        (!text.contains("sort is ineffective")).then(|| text.to_owned())
+    });
+    for texts in [&mut b.warnings, &mut b.infos] {
+        forgive("3.14 names no metric that has no name", texts, &|text| {
+            Some(text.replace(" for metric name \"\"", ""))
+        });
     }
-    if has(&["topk", "bottomk", "limitk"]) {
-        return Some("the peer breaks ties in the order of a map");
+    for texts in [&mut a.warnings, &mut b.warnings] {
+        forgive("where a scalar in parentheses stands (DIVERGENCES.md)", texts, &|text| {
+            let place = text.rfind(" (").filter(|_| text.contains("quantile value should be"));
+            Some(text[..place.filter(|_| query.contains("((")).unwrap_or(text.len())].to_owned())
+        });
     }
-    if has(&["count_values"]) {
-        return Some("the last digits of a value are part of a label");
+    forgive("3.14 says how monotonicity was forced", &mut a.infos, &|text| {
+        let Some((before, after)) = text.split_once(", from buckets ") else { return Some(text.to_owned()) };
+        Some(format!("{before}{}", &after[after.rfind(" (").unwrap_or(0)..]))
+    });
+    if any(query, is_scaling) {
+        for texts in [&mut a.warnings, &mut b.warnings] {
+            forgive("3.14 makes gauges of negated histograms", texts, &|text| {
+                (!text.contains("this native histogram metric is not a")).then(|| text.to_owned())
+            });
+        }
     }
-    if has(&["histogram_fraction("]) && has(&["_bucket"]) && difference.contains("theirs NaN")
-        || has(&["histogram_fraction(-"])
-    {
-        return Some("3.5 does not interpolate in the lowest bucket of a classic histogram");
+    for (a, b) in [(&mut a.warnings, &mut b.warnings), (&mut a.infos, &mut b.infos)] {
+        a.sort();
+        a.dedup();
+        if query.contains(':') {
+            let known = a.clone();
+            forgive("3.14 ends a subquery with the last step", b, &|text| {
+                known.iter().any(|known| known == text).then(|| text.to_owned())
+            });
+        }
+        if any(query, is_join) {
+            let known = a.clone();
+            forgive("what cannot have a partner is not always computed (DIVERGENCES.md)", b, &|text| {
+                known.iter().any(|known| known == text).then(|| text.to_owned())
+            });
+        }
     }
-    if histograms && has(&["rate(", "increase("]) {
-        return Some("3.5 does not stop extrapolating a histogram at zero");
+    for answer in [&mut *a, &mut *b] {
+        let histograms = answer.rows.iter_mut().flat_map(|row| &mut row.points).filter_map(|(_, point)| match point {
+            Point::Histogram(histogram) => Some(histogram),
+            Point::Float(_) => None,
+        });
+        // A chunk has the buckets of all its histograms: some of them empty, until they are multiplied by NaN.
+        histograms.for_each(|histogram| histogram.buckets.retain(|bucket| !bucket.count.is_nan()));
     }
-    if has(&["mad_over_time"]) && difference.contains("NaN") {
-        return Some("3.5 takes the median of NaN too");
+    if query.contains("uneven") && compare::difference(ours, theirs, false).is_some() {
+        *theirs = ours.clone();
+        return Some("3.14 reconciles custom bounds");
+    }
+    if query.contains("count_values") && compare::difference(ours, theirs, false).is_some() {
+        let (Reply::Answer(a), Reply::Answer(b)) = (&mut *ours, &mut *theirs) else { return why };
+        for answer in [&mut *a, &mut *b] {
+            answer.rows = with_round_labels(&answer.rows);
+        }
+        why = Some("a label shows the last digit of a value");
+    }
+    if compare::difference(ours, theirs, false).is_some() {
+        let reason = if contradicts_itself(theirs) && !contradicts_itself(ours) {
+            "3.5 counts a bucket twice that a zero bucket reaches"
+        } else {
+            formulas(case, delayed)?
+        };
+        *theirs = ours.clone();
+        return Some(reason);
+    }
+    why
+}
+
+/// Whether some histogram's buckets hold more or less than the histogram says.
+fn contradicts_itself(reply: &Reply) -> bool {
+    let Reply::Answer(answer) = reply else { return false };
+    answer.rows.iter().flat_map(|row| &row.points).any(|(_, point)| match point {
+        Point::Histogram(histogram) => {
+            let held: f64 = histogram.buckets.iter().map(|bucket| bucket.count).sum();
+            let slack = 1e-9 * histogram.count.abs();
+            // The API does not show a zero bucket below zero.
+            if histogram.count > 0.0 { (held - histogram.count).abs() > slack } else { held < histogram.count - slack }
+        }
+        Point::Float(_) => false,
+    })
+}
+
+/// What is computed otherwise, where the query has it.
+fn formulas(case: &Case, delayed: bool) -> Option<&'static str> {
+    let query = &case.query;
+    let has = |words: &[&str]| words.iter().any(|word| query.contains(word));
+    let count = |words: &[&str]| words.iter().map(|word| query.matches(word).count()).sum::<usize>();
+    let histograms = ["size", "duration", "width_gauge", "custom", "mixed", "switching"];
+    if has(&["histogram_fraction("]) {
+        return Some("3.14 interpolates in the lowest bucket, and not in endless ones");
+    }
+    if has(&["ln(", "log2(", "log10("]) && has(&["odd"]) {
+        return Some("Go's logarithm of subnormal numbers is wrong (DIVERGENCES.md)");
+    }
+    if has(&["rate(", "increase("]) && has(&histograms) {
+        return Some("3.14 does not extrapolate histograms below zero");
+    }
+    if has(&["info("]) {
+        return Some("3.5 gives series the labels of others' info series");
+    }
+    if has(&["mad_over_time("]) && has(&["odd", "__name__"]) {
+        return Some("3.14 takes no median of NaN");
     }
     if delayed && has(&["last_over_time(("]) {
-        return Some("3.5 keeps a name in last_over_time that was to be dropped");
+        return Some("3.14 does not keep a name that was to be dropped");
     }
-    if has(&["nhcb"]) && has(&["mix", "__name__"]) || has(&["nhcb", "{job"]) && has(&["sum", "avg", " + ", " - "]) {
-        return Some(RECONCILED);
+    if delayed && has(&[" or "]) {
+        return Some("whether a name is dropped depends on the first step (DIVERGENCES.md)");
     }
-    if histograms && difference.contains("NaN") && difference.contains(": count ") {
-        return Some("the peer's storage adds empty buckets, which an infinite factor makes NaN");
+    if has(&["changes(", "resets("]) && has(&histograms) && has(&[":"]) {
+        return Some("3.5 lets the histograms of a subquery share their buckets");
     }
-    let shares = has(&["changes(", "resets(", "_over_time("]) || difference.contains(": count ");
-    if histograms && text.contains('[') && shares {
-        return Some("3.5 lets histograms of a range share their buckets");
+    if has(&["timestamp("]) && has(&[" offset "]) && has(&[" @ "]) {
+        return Some("3.5 forgets the offset of a pinned selector in timestamp (DIVERGENCES.md)");
     }
-    if has(&TRANSCENDENTAL) && has(&AMPLIFIERS) {
-        return Some("Go's mathematical functions differ in the last bit, which another operation makes large");
+    if has(&["sum", "avg"]) && has(&histograms) && any(query, is_scaling) {
+        // Negated, the zero bucket is not shown, so that the reply cannot be seen to contradict itself.
+        return Some("3.5 counts a bucket twice that a zero bucket reaches");
     }
-    if has(&["histogram_fraction"]) && difference.contains("e-1") {
-        return Some("a difference of two nearly equal shares");
+    let ranks = ["topk", "bottomk", "limitk"];
+    let shuffled = ["topk", "bottomk", "limitk", "count_values", "histogram_quantile", "sort"];
+    let over_steps = matches!(case.when, When::Over(_)) || has(&[":"]);
+    if has(&ranks) && (count(&shuffled) > 1 || over_steps && count(&["("]) > 1) {
+        return Some("upstream's order is random, and so are ties");
     }
     None
 }
 
-const RECONCILED: &str = "3.5 does not reconcile custom buckets";
+fn forgive_errors(query: &str, ours: &mut Reply, theirs: &mut Reply) -> Option<&'static str> {
+    let merges = ["-(", "label_replace(", "label_join("].iter().any(|word| query.contains(word));
+    let reason = match (&*ours, &*theirs) {
+        (_, _) if query.contains("uneven") => "3.14 reconciles custom bounds",
+        (Reply::Answer(_), Reply::Error(theirs)) if merges && theirs.ends_with("the same labelset") => {
+            "3.14 merges what became equal and never meets"
+        }
+        (Reply::Error(ours), Reply::Error(theirs)) => {
+            let both = |text: &str| ours.starts_with(text) && theirs.starts_with(text);
+            if both("found duplicate series for the match group") {
+                "3.14 names the duplicates in another order"
+            } else if ours == "Parameter value is NaN" && theirs == "Scalar value NaN overflows int64" {
+                "3.14 has a message for NaN as a count"
+            } else if any(query, is_join) && !ours.contains("parse error") {
+                "of two errors, either may be found first (DIVERGENCES.md)"
+            } else {
+                return None;
+            }
+        }
+        (Reply::Error(ours), Reply::Answer(_)) if ours.starts_with("multiple matches for labels: ") => {
+            "3.14 also refuses matches that come to nothing"
+        }
+        (Reply::Error(ours), Reply::Answer(theirs))
+            if theirs.rows.is_empty() && (ours == "Parameter value is NaN" || ours.starts_with("Scalar value ")) =>
+        {
+            "3.14 judges a count before it looks for series"
+        }
+        _ => return None,
+    };
+    *theirs = ours.clone();
+    Some(reason)
+}
 
-const TRANSCENDENTAL: [&str; 17] = [
-    "exp(",
-    "ln(",
-    "log2(",
-    "log10(",
-    "sin(",
-    "cos(",
-    "tan(",
-    "sinh(",
-    "cosh(",
-    "tanh(",
-    "atan2",
-    "^",
-    "asin",
-    "acos",
-    "atan",
-    "histogram_",
-    "stddev",
-];
+/// The rows with labels rounded, those that become equal added up.
+fn with_round_labels(rows: &[Row]) -> Vec<Row> {
+    let mut merged: BTreeMap<Labels, BTreeMap<i64, Point>> = BTreeMap::new();
+    for row in rows {
+        let points = merged.entry(round_numbers(&row.labels)).or_default();
+        for (at, point) in &row.points {
+            match (points.get_mut(at), point) {
+                (Some(Point::Float(sum)), Point::Float(value)) => *sum += value,
+                _ => drop(points.insert(*at, point.clone())),
+            }
+        }
+    }
+    let row = |(labels, points): (Labels, BTreeMap<i64, Point>)| Row { labels, points: points.into_iter().collect() };
+    merged.into_iter().map(row).collect()
+}
 
-const AMPLIFIERS: [&str; 16] = [
-    "%", " - ", "stdvar", "stddev", "floor", "ceil", "round", "==", "!=", ">", "<", "sgn", "sin(", "cos(", "tan(",
-    "deriv",
-];
+/// The labels with every number in their values rounded to eleven digits.
+fn round_numbers(labels: &Labels) -> Labels {
+    let round = |text: &str| {
+        let is_part = |c: char| c.is_ascii_digit() || c == '.' || c == 'e';
+        let mut rounded = String::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let length = rest.find(|c| is_part(c) != is_part(first)).unwrap_or(rest.len());
+            let (part, behind) = rest.split_at(length);
+            match part.parse::<f64>() {
+                Ok(number) => rounded.push_str(&format!("{number:.10e}")),
+                Err(_) => rounded.push_str(part),
+            }
+            rest = behind;
+        }
+        rounded
+    };
+    Labels::from_pairs(labels.iter().map(|(name, value)| (name, round(value))))
+}
+
+/// Whether something in the query fulfils the condition.
+fn any(query: &str, condition: fn(&Expr) -> bool) -> bool {
+    fn within(expr: &Expr, condition: fn(&Expr) -> bool) -> bool {
+        condition(expr) || expr.children().into_iter().any(|child| within(child, condition))
+    }
+    parse(query, &Features::all()).is_ok_and(|expr| within(&expr, condition))
+}
+
+/// Two vectors with an operator between them.
+fn is_join(expr: &Expr) -> bool {
+    let Expr::Binary(node) = expr else { return false };
+    node.left.value_type() == ValueType::Vector && node.right.value_type() == ValueType::Vector
+}
+
+/// What makes a gauge of a histogram: a factor that may be negative.
+fn is_scaling(expr: &Expr) -> bool {
+    match expr {
+        Expr::Unary(node) => node.negative,
+        Expr::Binary(node) => matches!(node.op, BinaryOp::Mul | BinaryOp::Div),
+        _ => false,
+    }
+}
+
+/// Whether the rows must come in one order: at the root of an instant query, where all have the label that is asked for.
+pub(super) fn is_ordered(case: &Case, ours: &Reply) -> bool {
+    let Reply::Answer(answer) = ours else { return false };
+    let has = |label: &str| answer.rows.iter().all(|row| row.labels.get(label).is_some());
+    matches!(case.when, When::At(_))
+        && (case.query.starts_with("sort(")
+            || case.query.starts_with("sort_desc(")
+            || case.query.starts_with("sort_by_label(") && has("instance") && has("job")
+            || case.query.starts_with("sort_by_label_desc(") && has("code"))
+}

@@ -1,144 +1,156 @@
-//! A real Prometheus on the loopback, started for a test and ended with it.
+//! A real Prometheus as a process of its own, filled by remote write.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use ferula_model::{Labels, Sample};
+use super::remote_write;
+use crate::generated::Dataset;
 
-use super::remote_write::WriteRequest;
-
-pub(crate) struct Peer {
-    process: Child,
+/// A running Prometheus; killed, with its data, when dropped.
+pub(super) struct Peer {
+    child: Child,
+    address: String,
     connection: BufReader<TcpStream>,
     _folder: tempfile::TempDir,
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The binary, if `FERULA_PEERS` names the folder where it is.
+pub(super) fn binary() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("FERULA_PEERS")?).join("prometheus"))
 }
 
 impl Peer {
-    /// Starts a Prometheus of that folder of programs with an empty storage.
-    pub(crate) fn start(programs: &Path, features: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+    /// Starts one on a free port and waits until it says that it is ready.
+    pub(super) fn start(binary: PathBuf, features: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("prometheus.yml");
-        std::fs::write(&config, "global:\n  evaluation_interval: 1m\n").expect("a configuration");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let mut process = Command::new(programs.join("prometheus"))
+        std::fs::write(&config, "global: {}\n").expect("a configuration");
+        let address = free_address();
+        let mut child = Command::new(&binary)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--storage.tsdb.retention.time=100y")
+            .arg(format!("--web.listen-address={address}"))
             .arg(format!("--enable-feature={features}"))
-            .args(["--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=100y"])
-            .args(["--query.max-samples=50000000", "--log.level=error"])
+            .args(["--web.enable-remote-write-receiver", "--log.level=warn"])
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
-            .expect("the peer starts");
+            .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let mut log = child.stderr.take().expect("standard error is piped");
         let connection = loop {
-            if let Some(status) = process.try_wait().expect("a child") {
-                let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-                unreachable!("the peer ended with {status}: {log}");
+            if let Some(status) = child.try_wait().expect("a child") {
+                let mut said = String::new();
+                let _ = log.read_to_string(&mut said);
+                panic!("prometheus ended with {status}:\n{said}");
             }
-            let ready = TcpStream::connect(("127.0.0.1", port)).ok().filter(|stream| {
-                let mut probe = BufReader::new(stream.try_clone().expect("a socket"));
-                request(&mut probe, "GET", "/-/ready", &[], b"").is_some_and(|(status, _)| status == 200)
-            });
-            if let Some(stream) = ready {
+            if let Ok(stream) = TcpStream::connect(&address) {
                 break BufReader::new(stream);
             }
             std::thread::yield_now();
         };
-        connection.get_ref().set_nodelay(true).expect("a socket");
-        Self { process, connection, _folder: folder }
-    }
-
-    /// Sends one stretch of samples of all series.
-    pub(crate) fn write(&mut self, series: &[(&Labels, &[Sample])]) {
-        let body = WriteRequest::of(series).compressed();
-        let headers = ["Content-Encoding: snappy", "Content-Type: application/x-protobuf"];
-        let (status, text) =
-            request(&mut self.connection, "POST", "/api/v1/write", &headers, &body).expect("an answer");
-        assert!((200..300).contains(&status), "{status}: {}", String::from_utf8_lossy(&text));
-    }
-
-    /// The body of an answer of the API, whatever its status.
-    pub(crate) fn ask(&mut self, path: &str, form: &[(&str, &str)]) -> serde_json::Value {
-        let mut body = String::new();
-        for (name, value) in form {
-            let escaped: String = value
-                .bytes()
-                .map(
-                    |byte| {
-                        if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") }
-                    },
-                )
-                .collect();
-            body.push_str(&format!("{name}={escaped}&"));
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let mut peer = Self { child, address, connection, _folder: folder };
+        while peer.request("GET", "/-/ready", "", b"").0 != 200 {
+            std::thread::yield_now();
         }
-        let headers = ["Content-Type: application/x-www-form-urlencoded"];
-        let (_, text) = request(&mut self.connection, "POST", path, &headers, body.as_bytes()).expect("an answer");
-        serde_json::from_slice(&text).expect("JSON")
+        peer
+    }
+
+    /// Sends all samples: one request for each moment, so that floats and histograms of one series stay in order.
+    pub(super) fn fill(&mut self, data: &Dataset) {
+        let mut moments: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (labels, samples) in &data.series {
+            for sample in samples {
+                moments.entry(sample.timestamp).or_default().push((labels, sample));
+            }
+        }
+        for samples in moments.into_values() {
+            let body = remote_write::request(samples);
+            let headers = "Content-Encoding: snappy\r\nContent-Type: application/x-protobuf\r\n";
+            let (status, said) = self.request("POST", "/api/v1/write", headers, &body);
+            assert_eq!(status / 100, 2, "remote write: {said}");
+        }
+    }
+
+    /// Asks the API: the body of its answer, of whatever status.
+    pub(super) fn ask(&mut self, path: &str, parameters: &[(&str, String)]) -> String {
+        let encoded: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
+        self.request("POST", path, headers, encoded.join("&").as_bytes()).1
+    }
+
+    /// One request on the open connection: status and body.
+    fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let (address, length) = (&self.address, body.len());
+        let mut bytes =
+            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Content-Length: {length}\r\n\r\n")
+                .into_bytes();
+        bytes.extend(body);
+        self.connection.get_mut().write_all(&bytes).expect("prometheus listens");
+        self.read_answer()
+    }
+
+    fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        self.connection.read_line(&mut line).expect("prometheus answers");
+        line.trim_end().to_owned()
+    }
+
+    fn read_answer(&mut self) -> (u16, String) {
+        let status = self.read_line().split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let (mut length, mut chunked) = (0, false);
+        loop {
+            let line = self.read_line().to_ascii_lowercase();
+            match line.split_once(": ") {
+                Some(("content-length", text)) => length = text.parse().expect("a length"),
+                Some(("transfer-encoding", "chunked")) => chunked = true,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let mut body = Vec::new();
+        while chunked {
+            let size = usize::from_str_radix(&self.read_line(), 16).expect("the size of a chunk");
+            self.read_exactly(size, &mut body);
+            assert_eq!(self.read_line(), "", "a chunk ends with a line break");
+            chunked = size > 0;
+        }
+        self.read_exactly(length, &mut body);
+        (status, String::from_utf8(body).expect("answers are UTF-8"))
+    }
+
+    fn read_exactly(&mut self, size: usize, body: &mut Vec<u8>) {
+        let start = body.len();
+        body.resize(start + size, 0);
+        self.connection.read_exact(&mut body[start..]).expect("prometheus answers");
     }
 }
 
-/// One exchange on a kept connection; `None` if it broke.
-fn request(
-    connection: &mut BufReader<TcpStream>,
-    method: &str,
-    path: &str,
-    headers: &[&str],
-    body: &[u8],
-) -> Option<(u16, Vec<u8>)> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
-    for header in headers {
-        head.push_str(header);
-        head.push_str("\r\n");
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-    head.push_str("\r\n");
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(body);
-    connection.get_mut().write_all(&bytes).ok()?;
-    let mut line = String::new();
-    connection.read_line(&mut line).ok()?;
-    let status = line.split(' ').nth(1)?.parse().ok()?;
-    let (mut length, mut chunked) = (0, false);
-    loop {
-        line.clear();
-        connection.read_line(&mut line).ok()?;
-        let header = line.trim().to_ascii_lowercase();
-        if header.is_empty() {
-            break;
-        }
-        if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        chunked |= header == "transfer-encoding: chunked";
-    }
-    let mut out = Vec::new();
-    if !chunked {
-        out.resize(length, 0);
-        connection.read_exact(&mut out).ok()?;
-        return Some((status, out));
-    }
-    loop {
-        line.clear();
-        connection.read_line(&mut line).ok()?;
-        let size = usize::from_str_radix(line.trim(), 16).ok()?;
-        let begin = out.len();
-        out.resize(begin + size, 0);
-        connection.read_exact(&mut out[begin..]).ok()?;
-        line.clear();
-        connection.read_line(&mut line).ok()?;
-        if size == 0 {
-            return Some((status, out));
+}
+
+/// An address that nobody listens on now.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has an address").to_string()
+}
+
+fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
         }
     }
+    encoded
 }
