@@ -4,15 +4,21 @@
 
 mod alert;
 mod civil;
+mod evaluate;
+mod group;
 mod manager;
+mod metrics;
 mod notifier;
 mod quantiles;
+mod restore;
 pub mod rule;
+mod schedule;
 mod source;
 mod state;
 mod status;
 mod template;
 mod webhook;
+mod write;
 
 pub use alert::{Alert, AlertSink};
 pub use manager::{ApplyError, RuleManager, RuleManagerOptions, RuleSettings, StartError};
@@ -25,6 +31,8 @@ pub use source::{EngineSource, QuerySource};
 pub use state::{ActiveAlert, AlertState};
 pub use status::{AlertStatus, GroupStatus, RuleHealth, RuleStatus};
 pub use template::TemplateError;
+#[doc(hidden)]
+pub use template::fuzz_template;
 pub use webhook::{Webhook, WebhookError, WebhookSink};
 
 /// How the notifier names itself to Alertmanagers and webhooks.

@@ -39,7 +39,7 @@ pub mod yaml;
 
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, IntegerHistogram, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
-pub use matcher::{MatchOp, Matcher, Regex, RegexError, RegexErrorKind, Template};
+pub use matcher::{MatchOp, Matcher, Regex, RegexError, RegexErrorKind, SearchRegex, Template};
 pub use metadata::{Exemplar, Metadata, MetricType};
 pub use quote::{go_quote, write_go_quoted};
 pub use sample::{NORMAL_NAN, STALE_MARKER, Sample, Value, is_stale};

@@ -50,6 +50,10 @@ pub trait Appender: Send {
         None
     }
 
+    /// From now on this batch takes only samples that are newer than their series, even if the storage would take late
+    /// ones. Rules ask for it: what they compute twice must not become a second version of the past.
+    fn refuse_late(&mut self) {}
+
     /// Adds a sample to the batch.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ mod queue;
 pub use config::AlertmanagerConfig;
 pub use endpoint::{EndpointError, Endpoints, endpoints_of_group};
 
+pub(crate) use body::{texts, to_json};
+pub(crate) use queue::{Mail, PostError};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,7 +33,7 @@ use tokio::runtime::Handle;
 
 use crate::alert::{Alert, AlertSink};
 use metrics::NotifierMetrics;
-use queue::{Mail, Sender};
+use queue::Sender;
 
 /// Changes the labels of an alert or an Alertmanager, or drops it. Closures are that.
 pub trait AlertRelabel: Send + Sync {

@@ -85,7 +85,7 @@ impl RuleFile {
 /// let error = Rules::parse("rules.yml", "groups: [{name: node, rules: [{record: a b, expr: rate(up)}]}]").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "rules.yml: 1:52: group \"node\", rule 1, \"a b\": could not parse expression: 1:6: parse error: \
+///     "rules.yml: 1:51: group \"node\", rule 1, \"a b\": could not parse expression: 1:6: parse error: \
 ///      expected type range vector in call to function \"rate\", got instant vector"
 /// );
 /// # Ok::<(), ferula_alerting::rule::RuleFileError>(())

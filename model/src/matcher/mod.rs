@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use self::regex::Predicate;
-pub use self::regex::{Regex, RegexError, RegexErrorKind, Template};
+pub use self::regex::{Regex, RegexError, RegexErrorKind, SearchRegex, Template};
 
 /// The four kinds of label matchers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -250,6 +250,10 @@ impl Appender for HeadAppender<'_> {
         Some(SeriesRef(u64::from(self.last)))
     }
 
+    fn refuse_late(&mut self) {
+        self.window = Window { late_from: None, backfill: false, ..self.window };
+    }
+
     fn append(&mut self, series: SeriesRef, sample: Sample) -> Result<(), AppendError> {
         match sample.value {
             Value::Float(value) => self.append_float(series, sample.timestamp, value),

@@ -28,6 +28,26 @@ impl Engine {
         regex.map(|regex| Self { regex }).map_err(|_| RegexError::new(RegexErrorKind::Large, text))
     }
 
+    /// Compiles without anchors, with captures.
+    pub(super) fn searching(ast: &Ast, text: &str) -> Result<Self, RegexError> {
+        let config = meta::Config::new().nfa_size_limit(Some(PROGRAM_BYTES_MAX)).which_captures(WhichCaptures::All);
+        let regex = meta::Builder::new().configure(config).build_from_hir(&ast.to_hir(true));
+        regex.map(|regex| Self { regex }).map_err(|_| RegexError::new(RegexErrorKind::Large, text))
+    }
+
+    /// Whether it is found somewhere. Of an engine without anchors.
+    pub(super) fn is_found(&self, text: &str) -> bool {
+        self.regex.is_match(Input::new(text))
+    }
+
+    /// Where the groups of each match are, from the left, without overlaps. Of an engine without anchors.
+    pub(super) fn all<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Slots> + 'a {
+        self.regex.captures_iter(text).map(|captures| {
+            let slots = captures.slots().iter();
+            Slots(slots.map(|slot| slot.map(NonMaxUsize::get)).collect())
+        })
+    }
+
     pub(super) fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(Input::new(text).anchored(Anchored::Yes))
     }
@@ -47,6 +67,12 @@ impl Slots {
     /// Every group is the whole text.
     pub(super) fn whole(text: &str, groups: usize) -> Self {
         Self([Some(0), Some(text.len())].repeat(groups + 1))
+    }
+
+    /// Where the whole match is.
+    pub(super) fn whole_match(&self) -> (usize, usize) {
+        let at = |index: usize| self.0.get(index).copied().flatten().unwrap_or_default();
+        (at(0), at(1))
     }
 
     /// The text of a group, which is empty if it does not exist or did not take part.

@@ -24,6 +24,7 @@ mod escape;
 mod glob;
 mod parse;
 mod repeat;
+mod search;
 mod shape;
 mod template;
 
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use self::ast::Ast;
 use self::engine::{Engine, Slots};
 pub use self::error::{RegexError, RegexErrorKind};
+pub use self::search::SearchRegex;
 use self::shape::{Shape, common_prefix, engine_prefix};
 use self::template::Part;
 pub use self::template::Template;

@@ -1,0 +1,580 @@
+//! From tokens to the tree, with Go's complaints (`text/template/parse` of Go 1.24).
+
+use ferula_model::go_quote;
+use ferula_model::number::{parse_float, parse_int};
+
+use super::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Set, TemplateCall};
+use super::functions;
+use super::lexer::lex;
+use super::token::{Keyword, Kind, Token};
+
+/// How deep parentheses and controls may nest.
+const DEPTH_MAX: usize = 100;
+
+/// Reads a template. The complaint is `template: name:line: problem`.
+pub(super) fn parse(name: &str, text: &str) -> Result<Set, String> {
+    let mut parser = Parser {
+        name,
+        tokens: lex(text),
+        at: 0,
+        variables: vec!["$".to_owned()],
+        ranges: 0,
+        depth: 0,
+        action_line: None,
+        set: Set::default(),
+    };
+    let root = parser.root()?;
+    parser.define(name.to_owned(), root)?;
+    Ok(parser.set)
+}
+
+struct Parser<'a> {
+    name: &'a str,
+    tokens: Vec<Token>,
+    at: usize,
+    /// Those in scope.
+    variables: Vec<String>,
+    /// Ranges around this place.
+    ranges: usize,
+    depth: usize,
+    action_line: Option<usize>,
+    set: Set,
+}
+
+/// What ended a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    End,
+    Else,
+    File,
+}
+
+enum Item {
+    Node(Node),
+    Stop(Stop),
+    /// A definition, which is no piece of the template that it stands in.
+    Nothing,
+}
+
+impl Parser<'_> {
+    fn token(&self) -> Token {
+        // The last token is the end or a mistake, and stays.
+        let last = self.tokens.len().saturating_sub(1);
+        let end = || Token { kind: Kind::End, text: String::new(), at: 0, line: 1 };
+        self.tokens.get(self.at.min(last)).cloned().unwrap_or_else(end)
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.token();
+        self.at += 1;
+        token
+    }
+
+    fn back(&mut self) {
+        self.at -= 1;
+    }
+
+    fn skip_space(&mut self) {
+        while self.token().kind == Kind::Space {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&mut self) -> Token {
+        self.skip_space();
+        self.token()
+    }
+
+    fn next_solid(&mut self) -> Token {
+        self.skip_space();
+        self.next()
+    }
+
+    fn fail<T>(&self, problem: impl std::fmt::Display) -> Result<T, String> {
+        let line = self.tokens.get(self.at.saturating_sub(1).min(self.tokens.len().saturating_sub(1)));
+        Err(format!("template: {}:{}: {problem}", self.name, line.map_or(1, |token| token.line)))
+    }
+
+    fn unexpected<T>(&self, token: &Token, context: &str) -> Result<T, String> {
+        if token.kind != Kind::Error {
+            return self.fail(format!("unexpected {token} in {context}"));
+        }
+        let mut extra = String::new();
+        if let Some(line) = self.action_line.filter(|line| *line != token.line) {
+            let action = if token.text.ends_with(" action") { "" } else { " in action" };
+            extra = format!("{action} started at {}:{line}", self.name);
+        }
+        self.fail(format!("{token}{extra}"))
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Token, String> {
+        let token = self.next_solid();
+        if token.kind == kind { Ok(token) } else { self.unexpected(&token, context) }
+    }
+
+    fn define(&mut self, name: String, list: Vec<Node>) -> Result<(), String> {
+        let is_empty = |list: &[Node]| list.iter().all(|n| matches!(n, Node::Text(text) if text.trim().is_empty()));
+        match self.set.lists.get(&name) {
+            Some(known) if !is_empty(known) => {
+                if is_empty(&list) {
+                    return Ok(());
+                }
+                self.fail(format!("template: multiple definition of template {}", go_quote(&name)))
+            }
+            _ => {
+                self.set.lists.insert(name, list);
+                Ok(())
+            }
+        }
+    }
+
+    fn root(&mut self) -> Result<Vec<Node>, String> {
+        let mut list = Vec::new();
+        loop {
+            if self.token().kind == Kind::End {
+                return Ok(list);
+            }
+            match self.item(true)? {
+                Item::Node(node) => list.push(node),
+                Item::Nothing => {}
+                Item::Stop(Stop::File) => return Ok(list),
+                Item::Stop(Stop::End) => return self.fail("unexpected {{end}}"),
+                Item::Stop(Stop::Else) => return self.fail("unexpected {{else}}"),
+            }
+        }
+    }
+
+    /// Pieces up to `end` or `else`.
+    fn list(&mut self) -> Result<(Vec<Node>, Stop), String> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return self.fail(format!("nested more than {DEPTH_MAX} deep"));
+        }
+        let mut list = Vec::new();
+        loop {
+            if self.peek().kind == Kind::End {
+                return self.fail("unexpected EOF");
+            }
+            match self.item(false)? {
+                Item::Node(node) => list.push(node),
+                Item::Nothing => {}
+                Item::Stop(stop) => {
+                    self.depth -= 1;
+                    return Ok((list, stop));
+                }
+            }
+        }
+    }
+
+    fn item(&mut self, at_top: bool) -> Result<Item, String> {
+        let token = self.next_solid();
+        match token.kind {
+            Kind::Text => Ok(Item::Node(Node::Text(token.text))),
+            Kind::LeftDelim => {
+                self.action_line = Some(token.line);
+                if at_top && self.peek().kind == Kind::Keyword(Keyword::Define) {
+                    self.next();
+                    self.definition()?;
+                    self.action_line = None;
+                    return Ok(Item::Nothing);
+                }
+                let item = self.action();
+                self.action_line = None;
+                item
+            }
+            Kind::End => Ok(Item::Stop(Stop::File)),
+            _ => self.unexpected(&token, "input"),
+        }
+    }
+
+    fn definition(&mut self) -> Result<(), String> {
+        let context = "define clause";
+        let token = self.next_solid();
+        let name = self.template_name(&token, context)?;
+        self.expect(Kind::RightDelim, context)?;
+        let (list, stop) = self.with_own_variables(Self::list)?;
+        if stop != Stop::End {
+            return self.fail(format!("unexpected {{{{else}}}} in {context}"));
+        }
+        self.define(name, list)
+    }
+
+    fn with_own_variables<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
+        let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let result = act(self);
+        (self.variables, self.ranges) = (outer, ranges);
+        result
+    }
+
+    fn template_name(&mut self, token: &Token, context: &str) -> Result<String, String> {
+        match token.kind {
+            Kind::Quoted | Kind::RawQuoted => self.unquote(token),
+            _ => self.unexpected(token, context),
+        }
+    }
+
+    fn unquote(&self, token: &Token) -> Result<String, String> {
+        match unquote(&token.text) {
+            Some(text) => Ok(text),
+            None => self.fail("invalid syntax"),
+        }
+    }
+
+    fn action(&mut self) -> Result<Item, String> {
+        let token = self.next_solid();
+        let Kind::Keyword(keyword) = token.kind else {
+            self.back();
+            return Ok(Item::Node(Node::Action(self.pipe("command", Kind::RightDelim)?)));
+        };
+        match keyword {
+            Keyword::If => Ok(Item::Node(Node::If(self.branch("if")?))),
+            Keyword::With => Ok(Item::Node(Node::With(self.branch("with")?))),
+            Keyword::Range => Ok(Item::Node(Node::Range(self.branch("range")?))),
+            Keyword::End => {
+                self.expect(Kind::RightDelim, "end")?;
+                Ok(Item::Stop(Stop::End))
+            }
+            Keyword::Else => {
+                // `else if` and `else with` are read by whoever is in the middle of an `if` or `with`.
+                if !matches!(self.peek().kind, Kind::Keyword(Keyword::If | Keyword::With)) {
+                    self.expect(Kind::RightDelim, "else")?;
+                }
+                Ok(Item::Stop(Stop::Else))
+            }
+            Keyword::Break | Keyword::Continue => {
+                let context = format!("{{{{{}}}}}", token.text);
+                self.expect(Kind::RightDelim, &context)?;
+                if self.ranges == 0 {
+                    return self.fail(format!("{context} outside {{{{range}}}}"));
+                }
+                Ok(Item::Node(if keyword == Keyword::Break { Node::Break } else { Node::Continue }))
+            }
+            Keyword::Template => {
+                let context = "template clause";
+                let token = self.next_solid();
+                let name = self.template_name(&token, context)?;
+                let pipe = if self.peek().kind == Kind::RightDelim {
+                    self.next();
+                    None
+                } else {
+                    Some(self.pipe(context, Kind::RightDelim)?)
+                };
+                Ok(Item::Node(Node::Template(TemplateCall { at: token.at, name, quoted: token.text, pipe })))
+            }
+            Keyword::Block => {
+                let context = "block clause";
+                let token = self.next_solid();
+                let name = self.template_name(&token, context)?;
+                let pipe = self.pipe(context, Kind::RightDelim)?;
+                let (list, stop) = self.with_own_variables(Self::list)?;
+                if stop != Stop::End {
+                    return self.fail(format!("unexpected {{{{else}}}} in {context}"));
+                }
+                self.define(name.clone(), list)?;
+                Ok(Item::Node(Node::Template(TemplateCall {
+                    at: token.at,
+                    name,
+                    quoted: token.text,
+                    pipe: Some(pipe),
+                })))
+            }
+            Keyword::Define | Keyword::Nil => {
+                self.back();
+                Ok(Item::Node(Node::Action(self.pipe("command", Kind::RightDelim)?)))
+            }
+        }
+    }
+
+    fn branch(&mut self, context: &'static str) -> Result<Branch, String> {
+        let scope = self.variables.len();
+        let pipe = self.pipe(context, Kind::RightDelim)?;
+        let is_range = usize::from(context == "range");
+        self.ranges += is_range;
+        let (list, stop) = self.list()?;
+        self.ranges -= is_range;
+        let otherwise = match stop {
+            Stop::Else => Some(self.otherwise(context)?),
+            Stop::End | Stop::File => None,
+        };
+        self.variables.truncate(scope);
+        Ok(Branch { pipe, list, otherwise })
+    }
+
+    fn otherwise(&mut self, context: &'static str) -> Result<Vec<Node>, String> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return self.fail(format!("nested more than {DEPTH_MAX} deep"));
+        }
+        let list = match (context, self.peek().kind) {
+            ("if", Kind::Keyword(Keyword::If)) => {
+                self.next();
+                vec![Node::If(self.branch("if")?)]
+            }
+            ("with", Kind::Keyword(Keyword::With)) => {
+                self.next();
+                vec![Node::With(self.branch("with")?)]
+            }
+            _ => {
+                let (list, stop) = self.list()?;
+                if stop != Stop::End {
+                    return self.fail("expected end; found {{else}}");
+                }
+                list
+            }
+        };
+        self.depth -= 1;
+        Ok(list)
+    }
+
+    fn pipe(&mut self, context: &str, end: Kind) -> Result<Pipe, String> {
+        let at = self.peek().at;
+        let mut pipe = Pipe { at, assigns: false, variables: Vec::new(), commands: Vec::new() };
+        self.declarations(&mut pipe, context)?;
+        loop {
+            let token = self.next_solid();
+            match token.kind {
+                kind if kind == end => break,
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::Keyword(Keyword::Nil)
+                | Kind::RawQuoted
+                | Kind::Quoted
+                | Kind::Variable
+                | Kind::LeftParen => {
+                    self.back();
+                    pipe.commands.push(self.command()?);
+                }
+                _ => return self.unexpected(&token, context),
+            }
+        }
+        if pipe.commands.is_empty() {
+            return self.fail(format!("missing value for {context}"));
+        }
+        for (index, command) in pipe.commands.iter().enumerate().skip(1) {
+            let first = command.args.first().map(|arg| &arg.kind);
+            if matches!(
+                first,
+                Some(
+                    OperandKind::Bool(_)
+                        | OperandKind::Dot
+                        | OperandKind::Nil
+                        | OperandKind::Number(_)
+                        | OperandKind::Text { .. }
+                )
+            ) {
+                return self.fail(format!("non executable command in pipeline stage {}", index + 1));
+            }
+        }
+        Ok(pipe)
+    }
+
+    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<(), String> {
+        while self.peek().kind == Kind::Variable {
+            let begin = self.at;
+            let variable = self.next().text;
+            match self.peek() {
+                token if matches!(token.kind, Kind::Assign | Kind::Declare) => {
+                    self.next();
+                    pipe.assigns = token.kind == Kind::Assign;
+                    pipe.variables.push(variable.clone());
+                    self.variables.push(variable);
+                    return Ok(());
+                }
+                token if token.kind == Kind::Char && token.text == "," => {
+                    self.next();
+                    pipe.variables.push(variable.clone());
+                    self.variables.push(variable);
+                    if context != "range" || pipe.variables.len() >= 2 {
+                        return self.fail(format!("too many declarations in {context}"));
+                    }
+                    if !matches!(self.peek().kind, Kind::Variable | Kind::RightDelim | Kind::RightParen) {
+                        return self.fail("range can only initialize variables");
+                    }
+                }
+                _ => {
+                    self.at = begin;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Result<Command, String> {
+        let mut command = Command { at: self.peek().at, args: Vec::new() };
+        loop {
+            self.skip_space();
+            if let Some(operand) = self.operand()? {
+                command.args.push(operand);
+            }
+            let token = self.next();
+            match token.kind {
+                Kind::Space => {}
+                Kind::RightDelim | Kind::RightParen => {
+                    self.back();
+                    break;
+                }
+                Kind::Pipe => break,
+                _ => return self.unexpected(&token, "operand"),
+            }
+        }
+        if command.args.is_empty() { self.fail("empty command") } else { Ok(command) }
+    }
+
+    fn operand(&mut self) -> Result<Option<Operand>, String> {
+        let Some(operand) = self.term()? else { return Ok(None) };
+        if self.token().kind != Kind::Field {
+            return Ok(Some(operand));
+        }
+        let at = self.token().at;
+        let mut fields = Vec::new();
+        while self.token().kind == Kind::Field {
+            fields.push(self.next().text.trim_start_matches('.').to_owned());
+        }
+        let shown = operand.to_string();
+        Ok(Some(match operand.kind {
+            OperandKind::Field(mut names) => {
+                names.extend(fields);
+                Operand { at, kind: OperandKind::Field(names) }
+            }
+            OperandKind::Variable(mut names) => {
+                names.extend(fields);
+                Operand { at, kind: OperandKind::Variable(names) }
+            }
+            OperandKind::Bool(_)
+            | OperandKind::Text { .. }
+            | OperandKind::Number(_)
+            | OperandKind::Nil
+            | OperandKind::Dot => return self.fail(format!("unexpected . after term {}", go_quote(&shown))),
+            kind => Operand { at, kind: OperandKind::Chain(Box::new(Operand { at: operand.at, kind }), fields) },
+        }))
+    }
+
+    fn term(&mut self) -> Result<Option<Operand>, String> {
+        let token = self.next_solid();
+        let kind = match token.kind {
+            Kind::Identifier => {
+                if !functions::exists(&token.text) {
+                    return self.fail(format!("function {} not defined", go_quote(&token.text)));
+                }
+                OperandKind::Identifier(token.text)
+            }
+            Kind::Dot => OperandKind::Dot,
+            Kind::Keyword(Keyword::Nil) => OperandKind::Nil,
+            Kind::Variable => {
+                if !self.variables.contains(&token.text) {
+                    return self.fail(format!("undefined variable {}", go_quote(&token.text)));
+                }
+                OperandKind::Variable(vec![token.text])
+            }
+            Kind::Field => OperandKind::Field(vec![token.text.trim_start_matches('.').to_owned()]),
+            Kind::Bool => OperandKind::Bool(token.text == "true"),
+            Kind::CharConstant | Kind::Number => match number(&token) {
+                Ok(number) => OperandKind::Number(number),
+                Err(problem) => return self.fail(problem),
+            },
+            Kind::LeftParen => {
+                self.depth += 1;
+                if self.depth > DEPTH_MAX {
+                    return self.fail(format!("nested more than {DEPTH_MAX} deep"));
+                }
+                let pipe = self.pipe("parenthesized pipeline", Kind::RightParen)?;
+                self.depth -= 1;
+                return Ok(Some(Operand { at: pipe.at, kind: OperandKind::Pipe(Box::new(pipe)) }));
+            }
+            Kind::Quoted | Kind::RawQuoted => {
+                let text = self.unquote(&token)?;
+                OperandKind::Text { quoted: token.text, text }
+            }
+            _ => {
+                self.back();
+                return Ok(None);
+            }
+        };
+        Ok(Some(Operand { at: token.at, kind }))
+    }
+}
+
+fn number(token: &Token) -> Result<Number, String> {
+    let text = token.text.clone();
+    if token.kind == Kind::CharConstant {
+        let inner = text.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')).unwrap_or_default();
+        let read = unquote(&format!("\"{}\"", inner.replace('"', "\\\"").replace("\\'", "'")));
+        let mut chars = read.as_deref().unwrap_or_default().chars();
+        let (Some(c), None) = (chars.next(), chars.next()) else {
+            return Err(format!("malformed character constant: {text}"));
+        };
+        let code = i64::from(u32::from(c));
+        return Ok(Number { text, int: Some(code), float: code as f64, is_float: false });
+    }
+    match (parse_int(&text), parse_float(&text)) {
+        (Ok(int), _) => Ok(Number { text, int: Some(int), float: int as f64, is_float: false }),
+        (Err(_), Ok(float)) => {
+            if !text.contains(['.', 'e', 'E', 'p', 'P']) {
+                return Err(format!("integer overflow: {}", go_quote(&text)));
+            }
+            let int = (float.fract() == 0.0 && float.abs() < 9.2e18).then_some(float as i64);
+            Ok(Number { text, int, float, is_float: true })
+        }
+        (Err(_), Err(_)) => Err(format!("illegal number syntax: {}", go_quote(&text))),
+    }
+}
+
+/// Go's `strconv.Unquote` of a quoted or raw string. What escapes to bytes that are no UTF-8 becomes U+FFFD.
+fn unquote(quoted: &str) -> Option<String> {
+    if let Some(raw) = quoted.strip_prefix('`') {
+        return Some(raw.strip_suffix('`')?.replace('\r', ""));
+    }
+    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        rest = escape(after, &mut bytes)?;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What follows a backslash; the text behind it.
+fn escape<'a>(text: &'a str, out: &mut Vec<u8>) -> Option<&'a str> {
+    let c = text.chars().next()?;
+    let rest = text.get(c.len_utf8()..)?;
+    let plain = match c {
+        'a' => 0x07,
+        'b' => 0x08,
+        'f' => 0x0c,
+        'n' => b'\n',
+        'r' => b'\r',
+        't' => b'\t',
+        'v' => 0x0b,
+        '\\' => b'\\',
+        '"' => b'"',
+        'x' => {
+            out.push(u8::from_str_radix(digits(rest, 2, 16)?, 16).ok()?);
+            return rest.get(2..);
+        }
+        'u' | 'U' => {
+            let length = if c == 'u' { 4 } else { 8 };
+            let code = u32::from_str_radix(digits(rest, length, 16)?, 16).ok()?;
+            out.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
+            return rest.get(length..);
+        }
+        '0'..='7' => {
+            out.push(u8::from_str_radix(digits(text, 3, 8)?, 8).ok()?);
+            return text.get(3..);
+        }
+        _ => return None,
+    };
+    out.push(plain);
+    Some(rest)
+}
+
+fn digits(text: &str, length: usize, radix: u32) -> Option<&str> {
+    text.get(..length).filter(|digits| digits.chars().all(|c| c.is_digit(radix)))
+}
