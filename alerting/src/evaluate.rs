@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Rules go one after another, and each is committed before the next begins, so that later rules see what earlier ones
-//! wrote. [`record`] and [`advance`] decide and touch nothing; [`Evaluator`] carries out.
+//! wrote; where concurrency is allowed, rules that do not depend on each other go together. [`record`] and [`advance`] decide and touch nothing; [`Evaluator`] carries out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ferula_model::{Appendable, Clock, Labels, METRIC_NAME, Timestamp, Value};
@@ -23,7 +24,7 @@ use crate::alert::{Alert, AlertSink};
 use crate::group::{Group, Live, LiveRule, Templates};
 use crate::manager::RuleSettings;
 use crate::metrics::RuleMetrics;
-use crate::rule::{AlertingRule, RecordingRule, Rule};
+use crate::rule::{AlertingRule, Batch, RecordingRule, Rule};
 use crate::source::QuerySource;
 use crate::state::{ActiveAlert, AlertState, Policy, Sighting, step};
 use crate::status::RuleHealth;
@@ -56,16 +57,43 @@ pub(crate) struct Evaluator {
     pub(crate) sinks: Vec<Arc<dyn AlertSink>>,
     pub(crate) resend_delay: Duration,
     pub(crate) metrics: RuleMetrics,
+    /// For rules that are evaluated beside others, over all groups; none: one after another.
+    pub(crate) places: Option<Places>,
+}
+
+/// A limited number of places.
+#[derive(Debug)]
+pub(crate) struct Places(AtomicUsize);
+
+impl Places {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(AtomicUsize::new(count))
+    }
+
+    /// A place, if one is free; it is free again when it is dropped.
+    fn take(&self) -> Option<Place<'_>> {
+        let less = |free: usize| free.checked_sub(1);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok().map(|_| Place(&self.0))
+    }
+}
+
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Evaluator {
     /// Evaluates all rules of a group for a slot. Blocks.
     pub(crate) fn tick(&self, group: &Group, slot: Timestamp, settings: &RuleSettings) {
         let began = (self.clock.now(), Instant::now());
-        let mut samples = 0;
-        for index in 0..group.definition.rules.len() {
-            samples += self.rule(group, index, slot, settings);
-        }
+        let samples = if self.places.is_none() {
+            (0..group.definition.rules.len()).map(|index| self.rule(group, index, slot, settings)).sum()
+        } else {
+            group.batches.iter().map(|batch| self.batch(group, batch, slot, settings)).sum()
+        };
         let ended = std::mem::take(&mut group.live.lock().stale);
         if !ended.is_empty() {
             self.end(&ended, slot.saturating_sub(group.definition.query_offset));
@@ -75,6 +103,24 @@ impl Evaluator {
         live.evaluation_duration = began.1.elapsed();
         let rules_took = live.rules.iter().map(|rule| rule.evaluation_duration).sum();
         self.metrics.ticked(&group.definition, slot, live.evaluation_duration, rules_took, samples);
+    }
+
+    /// Evaluates a batch: each rule on a thread of its own, as long as there is a place for one, or else on this one.
+    fn batch(&self, group: &Group, batch: &Batch, slot: Timestamp, settings: &RuleSettings) -> usize {
+        std::thread::scope(|scope| {
+            let (mut threads, mut samples) = (Vec::new(), 0);
+            for index in &batch.rules {
+                match self.places.as_ref().filter(|_| batch.parallel).and_then(Places::take) {
+                    Some(place) => threads.push(scope.spawn(move || {
+                        let _place = place;
+                        self.rule(group, *index, slot, settings)
+                    })),
+                    None => samples += self.rule(group, *index, slot, settings),
+                }
+            }
+            // A thread that panicked has said so already.
+            samples + threads.into_iter().filter_map(|thread| thread.join().ok()).sum::<usize>()
+        })
     }
 
     /// Ends series that no rule writes any more.

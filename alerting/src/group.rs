@@ -8,7 +8,7 @@ use ferula_model::{Labels, SeriesRef, Timestamp};
 use parking_lot::Mutex;
 
 use crate::manager::RuleSettings;
-use crate::rule::{Rule, RuleGroup, Texts};
+use crate::rule::{Batch, Rule, RuleGroup, Texts, batches};
 use crate::state::{ActiveAlert, AlertState};
 use crate::status::{GroupStatus, RuleHealth, RuleStatus};
 use crate::template::Template;
@@ -49,6 +49,8 @@ pub(crate) struct Group {
     pub(crate) definition: Definition,
     /// The templates of each alerting rule.
     pub(crate) templates: Vec<Templates>,
+    /// Which rules may be evaluated at the same time.
+    pub(crate) batches: Vec<Batch>,
     pub(crate) live: Mutex<Live>,
 }
 
@@ -104,7 +106,8 @@ impl Group {
     pub(crate) fn new(definition: Definition, restored: bool) -> Self {
         let rules = definition.rules.iter().map(|_| LiveRule { restored, ..LiveRule::default() }).collect();
         let templates = definition.rules.iter().map(|rule| Templates::of(rule)).collect();
-        Self { definition, templates, live: Mutex::new(Live { rules, ..Live::default() }) }
+        let batches = batches(&definition.rules.iter().map(|rule| &**rule).collect::<Vec<_>>());
+        Self { definition, templates, batches, live: Mutex::new(Live { rules, ..Live::default() }) }
     }
 
     /// Takes over the state of the group that it replaces. Rules are matched by name and labels, the nth of equals with

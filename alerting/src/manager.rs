@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::alert::AlertSink;
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Evaluator, Places};
 use crate::group::{Definition, Group};
 use crate::metrics::RuleMetrics;
 use crate::restore::{Patience, restore};
@@ -46,6 +46,7 @@ pub struct RuleManagerOptions {
     grace_period: Duration,
     resend_delay: Duration,
     restore_new_groups: bool,
+    concurrency: usize,
 }
 
 impl RuleManagerOptions {
@@ -63,6 +64,7 @@ impl RuleManagerOptions {
             grace_period: Duration::from_mins(10),
             resend_delay: Duration::from_mins(1),
             restore_new_groups: false,
+            concurrency: 0,
         }
     }
 
@@ -114,6 +116,14 @@ impl RuleManagerOptions {
     #[must_use]
     pub fn restore_new_groups(mut self, on: bool) -> Self {
         self.restore_new_groups = on;
+        self
+    }
+
+    /// How many rules, over all groups, may be evaluated beside others of their group where they do not depend on each
+    /// other (`concurrent-rule-eval`, `--rules.max-concurrent-evals`). Default: 0, one after another.
+    #[must_use]
+    pub fn concurrency(mut self, rules: usize) -> Self {
+        self.concurrency = rules;
         self
     }
 }
@@ -230,6 +240,7 @@ impl RuleManager {
             sinks: options.sinks.clone(),
             resend_delay: options.resend_delay,
             metrics: RuleMetrics::register(&options.registry)?,
+            places: (options.concurrency > 0).then(|| Places::new(options.concurrency)),
         });
         let settings = watch::Sender::new(Arc::default());
         Ok(Self { options, evaluator, runtime, settings, state: Mutex::default(), applying: Default::default() })

@@ -7,11 +7,14 @@
 //! Definitions only, checked when they are made: an expression is PromQL, a template parses, a name is valid. A host can
 //! build groups in code as well as read them from files. What a rule is *doing* is in [`status`](crate::GroupStatus).
 
+mod depend;
 mod error;
 mod file;
 
 pub use error::{LoadError, RuleError, RuleFileError, RuleProblem};
 pub use file::{RuleFile, Rules};
+
+pub(crate) use depend::{Batch, batches};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -64,7 +64,7 @@ pub enum WebhookError {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let webhook = Webhook::new("http://127.0.0.1:9099/alerts").start(Arc::new(SystemClock), &Registry::new())?;
-/// // RuleManagerOptions::new(...).notify(webhook.clone())
+/// // In an Arc, for `RuleManagerOptions::notify`.
 /// webhook.stop().await;
 /// # Ok(()) })
 /// # }
@@ -132,7 +132,7 @@ impl Webhook {
     /// # Errors
     ///
     /// See [`WebhookError`].
-    pub fn start(self, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Arc<WebhookSink>, WebhookError> {
+    pub fn start(self, clock: Arc<dyn Clock>, registry: &Registry) -> Result<WebhookSink, WebhookError> {
         let runtime = Handle::try_current().map_err(|_| WebhookError::NoRuntime)?;
         let uri: http::Uri = self.url.parse().map_err(|e: http::uri::InvalidUri| WebhookError::Url(e.to_string()))?;
         if uri.host().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -155,7 +155,7 @@ impl Webhook {
             changed: Notify::new(),
         });
         let task = runtime.spawn(Arc::clone(&shared).run());
-        Ok(Arc::new(WebhookSink { shared, task: Mutex::new(Some(task)) }))
+        Ok(WebhookSink { shared, task: Mutex::new(Some(task)) })
     }
 }
 
