@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bridge;
+mod coding;
 pub mod collect;
 mod encode;
 mod error;

@@ -1,7 +1,8 @@
 //! Which format do a scraper and a target agree on?
 //!
 //! The scraper lists what it reads ([`accept_header`]), the target picks from the list ([`Negotiated::from_accept`]) and names
-//! its choice in the `Content-Type`, from which the scraper picks its parser ([`format_of_response`]).
+//! its choice in the `Content-Type`, from which the scraper picks its parser ([`format_of_response`]). [`Coding`] does the same
+//! for packing.
 //!
 //! ```
 //! use ferula_exposition::{Escaping, Format};
@@ -15,6 +16,7 @@
 
 use thiserror::Error;
 
+pub use crate::coding::Coding;
 use crate::encode::EncodeOptions;
 use crate::escape::Escaping;
 use crate::parser::Format;

@@ -14,6 +14,7 @@ mod lint;
 mod openmetrics;
 mod prometheus;
 mod protobuf;
+mod python;
 mod registry;
 mod storage;
 mod text;

@@ -10,7 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferula_exposition::{Format, ParseOptions};
+use ferula_exposition::negotiate::{Negotiated, ScrapeProtocol, accept_header};
+use ferula_exposition::{
+    Bucket, Escaping, Event, Format, HistogramValue, LabelBuffer, MetricFamily, MetricValue, ParseOptions, Parser,
+    SummaryValue, encode_with,
+};
+use ferula_model::{Clock, Exemplar, Histogram, IntegerHistogram, Labels, MetricType, Span, SystemClock};
 use serde_json::Value;
 
 use crate::told;
@@ -599,4 +604,164 @@ fn what_we_accept_is_what_prometheus_accepts() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} bodies:\n{}", wrong.len(), bodies.len(), wrong.join("\n"));
+}
+
+/// One family of each type, with everything that its type can say.
+pub(crate) fn families() -> Vec<MetricFamily> {
+    let labels = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied());
+    let exemplar = |id: &str, value| Exemplar { labels: labels(&[("trace_id", id)]), value, timestamp: None };
+    let family = |name: &str, metric_type, metrics: Vec<(Labels, MetricValue)>| {
+        let mut family = MetricFamily::new(name, "A \"help\" with \\ and\nnewline.", metric_type);
+        metrics.into_iter().for_each(|(labels, value)| family.push(labels, value));
+        family
+    };
+    let bucket = |upper_bound, cumulative_count, exemplar| Bucket { upper_bound, cumulative_count, exemplar };
+    let classic = HistogramValue {
+        count: Some(3.0),
+        sum: Some(2.5),
+        buckets: vec![
+            bucket(0.1, 1.0, Some(exemplar("b", 0.05))),
+            bucket(1.0, 2.0, None),
+            bucket(f64::INFINITY, 3.0, None),
+        ],
+        ..HistogramValue::default()
+    };
+    let native = IntegerHistogram {
+        schema: 3,
+        count: 6,
+        sum: 4.5,
+        zero_threshold: 0.001,
+        zero_count: 1,
+        positive_spans: vec![Span { offset: -2, length: 2 }, Span { offset: 3, length: 1 }],
+        positive_buckets: vec![2, -1, 1],
+        ..IntegerHistogram::default()
+    };
+    let native = HistogramValue {
+        count: Some(6.0),
+        sum: Some(4.5),
+        native: Some(native.into()),
+        exemplars: vec![Exemplar { timestamp: Some(SystemClock.now()), ..exemplar("n", 1.5) }],
+        ..HistogramValue::default()
+    };
+    let summary = SummaryValue { count: Some(4.0), sum: Some(8.0), quantiles: vec![(0.5, 2.0), (0.99, f64::NAN)] };
+    let state = |name: &str, holds| (std::sync::Arc::from(name), holds);
+    vec![
+        family(
+            "requests_total",
+            MetricType::Counter,
+            vec![(
+                labels(&[("path", "/\"x\"\\\n")]),
+                MetricValue::Counter { value: 5.0, exemplar: Some(exemplar("c", 1.0)) },
+            )],
+        ),
+        family("temperature_celsius", MetricType::Gauge, vec![(Labels::empty(), MetricValue::Gauge(-1.5e-7))]),
+        family("dotted.name", MetricType::Gauge, vec![(labels(&[("label.with.dots", "ü")]), MetricValue::Gauge(1e21))]),
+        family(
+            "latency_seconds",
+            MetricType::Histogram,
+            vec![(Labels::empty(), MetricValue::Histogram(Box::new(classic)))],
+        ),
+        family(
+            "native_seconds",
+            MetricType::Histogram,
+            vec![(Labels::empty(), MetricValue::Histogram(Box::new(native)))],
+        ),
+        family("size_bytes", MetricType::Summary, vec![(Labels::empty(), MetricValue::Summary(summary))]),
+        family("build_info", MetricType::Info, vec![(labels(&[("version", "1")]), MetricValue::Info)]),
+        family(
+            "mode",
+            MetricType::StateSet,
+            vec![(Labels::empty(), MetricValue::StateSet(vec![state("on", true), state("off", false)]))],
+        ),
+        family("anything", MetricType::Unknown, vec![(Labels::empty(), MetricValue::Unknown(f64::INFINITY))]),
+    ]
+}
+
+/// What a scraper that reads this body stores, in words: labels, and the value or `native`.
+fn expected(body: &[u8], format: Format) -> Vec<String> {
+    let options = ParseOptions { native_histograms: true, ..ParseOptions::default() };
+    let mut parser = Parser::new(body, format, &options);
+    let (mut stored, mut labels) = (Vec::new(), LabelBuffer::default());
+    while let Some(event) = parser.next() {
+        match event.unwrap() {
+            Event::Sample(sample) => {
+                sample.labels(&mut labels);
+                stored.push(format!("{} {:?}", labels.to_labels(), sample.value));
+            }
+            Event::Histogram(histogram) => {
+                histogram.labels(&mut labels);
+                let Histogram::Integer(native) = &histogram.histogram else { panic!("integer") };
+                stored.push(format!("{} native {:?} {:?}", labels.to_labels(), native.count as f64, native.sum));
+            }
+            _ => {}
+        }
+    }
+    stored.sort();
+    stored
+}
+
+/// The same of an answer of Prometheus.
+fn stored(answer: &Value) -> Option<Vec<String>> {
+    let number = |text: &Value| text.as_str()?.parse::<f64>().ok();
+    let mut stored = Vec::new();
+    for series in answer["data"]["result"].as_array()? {
+        let metric =
+            series["metric"].as_object()?.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or("")));
+        let labels = Labels::from_pairs(metric.filter(|(name, _)| !matches!(*name, "job" | "instance")));
+        let native = &series["histogram"][1];
+        stored.push(if native.is_null() {
+            format!("{labels} {:?}", number(&series["value"][1])?)
+        } else {
+            format!("{labels} native {:?} {:?}", number(&native["count"])?, number(&native["sum"])?)
+        });
+    }
+    stored.sort();
+    (!stored.is_empty()).then_some(stored)
+}
+
+#[test]
+fn prometheus_reads_what_we_write_in_every_format() {
+    let address = serve(Arc::new(|_, accept| {
+        let negotiated = Negotiated::from_accept(Some(accept));
+        let mut body = Vec::new();
+        encode_with(&families(), negotiated.format(), &negotiated.options(), &mut body);
+        (negotiated.content_type(), body)
+    }));
+    let jobs = ScrapeProtocol::PROTO_FIRST.map(|protocol| {
+        let name = protocol.as_str();
+        format!("- job_name: {name}\n  scrape_protocols: [{name}]\n  static_configs: [{{targets: ['{address}']}}]\n")
+    });
+    let configuration =
+        format!("global: {{scrape_interval: 2s, scrape_timeout: 2s}}\nscrape_configs:\n{}", jobs.concat());
+    let Some(prometheus) = Prometheus::start(&configuration) else { return };
+    let encoded = |text: &str| {
+        text.bytes()
+            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .collect::<String>()
+    };
+    for protocol in ScrapeProtocol::PROTO_FIRST {
+        let negotiated = Negotiated::from_accept(Some(&accept_header(&[protocol], Escaping::AllowUtf8)));
+        assert_eq!(negotiated.format(), protocol.format());
+        let mut body = Vec::new();
+        encode_with(&families(), negotiated.format(), &negotiated.options(), &mut body);
+        let name = protocol.as_str();
+        let selector = format!("{{job=\"{name}\",__name__!~\"up|scrape_.*\"}}");
+        let theirs = prometheus.wait_for(&format!("/api/v1/query?query={}", encoded(&selector)), stored);
+        assert_eq!(expected(&body, protocol.format()), theirs, "{name}");
+
+        if protocol.format() == Format::Text {
+            continue;
+        }
+        let selector = format!("{{job=\"{name}\"}}");
+        let path = format!("/api/v1/query_exemplars?query={}&start=0&end=99999999999", encoded(&selector));
+        let ids = prometheus.wait_for(&path, |answer| {
+            let series = answer["data"].as_array()?.iter().flat_map(|series| series["exemplars"].as_array());
+            let ids =
+                series.flatten().filter_map(|exemplar| exemplar["labels"]["trace_id"].as_str().map(str::to_owned));
+            let ids: std::collections::BTreeSet<String> = ids.collect();
+            (!ids.is_empty()).then_some(ids)
+        });
+        let native = if protocol.format() == Format::Protobuf { "b c n" } else { "b c" };
+        assert_eq!(ids.into_iter().collect::<Vec<_>>().join(" "), native, "{name}");
+    }
 }
