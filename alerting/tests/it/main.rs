@@ -1,4 +1,7 @@
-//! The integration tests of `ferula-alerting`.
+//! Rules and alerts through the public door.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in tests, that is how to fail")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod bed;
 mod corpora;
@@ -8,3 +11,4 @@ mod manager;
 mod peers;
 mod reload;
 mod server;
+mod unit_tests;

@@ -21,7 +21,7 @@ async fn an_unchanged_group_runs_on_and_a_changed_one_hands_over_its_alerts_and_
     bed.apply(&rules("up == 0")).await;
     assert!(bed.group().rules[0].last_evaluation.is_some());
     bed.apply(&rules("up == bool 1").replace("{record: gone, expr: up}", "{record: new, expr: up}")).await;
-    assert_eq!(bed.manager.alerts(), [alert.clone()]);
+    assert_eq!(bed.manager.alerts(), std::slice::from_ref(&alert));
     pass(10).await;
     assert_eq!(bed.manager.alerts()[0].active_at, alert.active_at);
     // The rule that is gone ends its series with the first evaluation of the new group.
