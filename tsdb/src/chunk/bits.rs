@@ -12,6 +12,72 @@ pub struct BitWriter<'a> {
     free: u8,
 }
 
+/// Takes bits.
+pub trait PutBits {
+    /// Appends the lowest `count` (1 to 64) bits of `value`; higher bits are ignored.
+    fn put(&mut self, value: u64, count: u32);
+}
+
+impl PutBits for BitWriter<'_> {
+    #[inline]
+    fn put(&mut self, value: u64, count: u32) {
+        BitWriter::put(self, value, count);
+    }
+}
+
+/// Up to 24 bytes of bits on their way to a buffer: one copy for all the pieces of a sample.
+#[derive(Debug)]
+pub struct StagedBits {
+    words: [u8; 32],
+    /// Whole words in `words`, in bytes, and the bits behind them, leftmost first.
+    bytes: usize,
+    tail: u64,
+    bits: u32,
+}
+
+impl StagedBits {
+    /// Takes the last byte off `bytes` if it has `free` (below 8) unused bits, to go on behind it.
+    #[inline]
+    pub fn resume(bytes: &mut Vec<u8>, free: u8) -> Self {
+        let last = if free > 0 { bytes.pop() } else { None };
+        let (tail, bits) = last.map_or((0, 0), |last| (u64::from(last) << 56, 8 - u32::from(free)));
+        Self { words: [0; 32], bytes: 0, tail, bits }
+    }
+
+    /// The bytes, and how many low bits of the last one are unused.
+    #[inline]
+    pub fn finish(&mut self) -> (&[u8], u8) {
+        self.store();
+        let length = self.bytes + self.bits.div_ceil(8) as usize;
+        (self.words.get(..length).unwrap_or(&self.words), (self.bits.wrapping_neg() % 8) as u8)
+    }
+
+    #[inline]
+    fn store(&mut self) {
+        if let Some(word) = self.words.get_mut(self.bytes..).and_then(<[u8]>::first_chunk_mut) {
+            *word = self.tail.to_be_bytes();
+        }
+    }
+}
+
+impl PutBits for StagedBits {
+    #[inline]
+    fn put(&mut self, value: u64, count: u32) {
+        let value = value << (64 - count);
+        self.tail |= value >> self.bits;
+        let bits = self.bits + count;
+        if bits < 64 {
+            self.bits = bits;
+            return;
+        }
+        self.store();
+        self.bytes += 8;
+        // What did not fit; a shift by all 64 bits leaves nothing.
+        self.tail = value.checked_shl(64 - self.bits).unwrap_or(0);
+        self.bits = bits - 64;
+    }
+}
+
 impl<'a> BitWriter<'a> {
     /// Goes on behind `bytes`, whose last byte has `free` (below 8) unused bits, all zero.
     pub fn resume(bytes: &'a mut Vec<u8>, free: u8) -> Self {
@@ -138,6 +204,37 @@ impl<'a> BitReader<'a> {
             self.next += 1;
             self.valid += 8;
         }
+    }
+
+    /// The next bits, leftmost first, without reading them: at least 56 of them, or all that are left and zeros or what
+    /// follows; [`skip`](Self::skip) knows.
+    #[inline]
+    pub(super) fn peek(&mut self) -> u64 {
+        if self.valid < 56 {
+            self.refill();
+        }
+        self.buffer
+    }
+
+    /// How many bits of [`peek`](Self::peek) are there.
+    #[inline]
+    pub(super) fn peeked(&self) -> u32 {
+        self.valid
+    }
+
+    /// Reads bits that were peeked at, less than 64.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`].
+    #[inline]
+    pub(super) fn skip(&mut self, count: u32) -> Result<(), ChunkError> {
+        if self.valid < count {
+            return Err(ChunkError::Truncated);
+        }
+        self.buffer <<= count;
+        self.valid -= count;
+        Ok(())
     }
 
     /// The next `count` (0 to 64) bits.
@@ -307,6 +404,30 @@ mod tests {
             };
             prop_assert_eq!(read(&bytes), Ok(free));
             prop_assert_eq!(read(&bytes[..bytes.len() - 1]), Err(ChunkError::Truncated));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn staged_bits_are_the_same_bits(
+            before in prop::collection::vec((any::<u64>(), 1u32..=64), 0..5),
+            pieces in prop::collection::vec((any::<u64>(), 1u32..=64), 0..3),
+        ) {
+            let (mut plain, mut staged) = (Vec::new(), Vec::new());
+            let mut writer = BitWriter::resume(&mut plain, 0);
+            before.iter().for_each(|(value, count)| writer.put(*value, *count));
+            let free = writer.free();
+            staged.extend_from_slice(&plain);
+            let mut writer = BitWriter::resume(&mut plain, free);
+            let mut stage = StagedBits::resume(&mut staged, free);
+            for (value, count) in pieces {
+                writer.put(value, count);
+                stage.put(value, count);
+            }
+            let free = writer.free();
+            let (bytes, staged_free) = stage.finish();
+            staged.extend_from_slice(bytes);
+            prop_assert_eq!((staged, staged_free), (plain, free));
         }
     }
 
