@@ -176,64 +176,50 @@ pub fn signed(bits: u64, width: u32) -> i64 {
 #[derive(Clone, Debug)]
 pub struct BitReader<'a> {
     bytes: &'a [u8],
-    next: usize,
-    /// Unread bits, leftmost first; at least the `valid` leftmost are real, and any beyond equal those still in `bytes`.
-    buffer: u64,
-    valid: u32,
+    /// Bits that have been read. There is no other state: what comes next is one load and one shift away, which is less
+    /// to wait for than a buffer that must be refilled.
+    position: usize,
 }
+
+/// How many bits [`BitReader::peek`] shows at least, if there are as many.
+pub(super) const PEEKED: u32 = 57;
 
 impl<'a> BitReader<'a> {
     /// Starts at the first bit.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, next: 0, buffer: 0, valid: 0 }
+        Self { bytes, position: 0 }
     }
 
-    /// Makes at least 56 bits available, or all that are left.
+    /// The next bits, leftmost first, without reading them: [`PEEKED`] of them at least, zeros beyond the end.
     #[inline]
-    fn refill(&mut self) {
-        if let Some(word) = self.bytes.get(self.next..).and_then(|rest| rest.first_chunk::<8>()) {
-            self.buffer |= u64::from_be_bytes(*word) >> self.valid;
-            let taken = (63 - self.valid) >> 3;
-            self.next += taken as usize;
-            self.valid += taken * 8;
-            return;
-        }
-        while self.valid <= 56 {
-            let Some(&byte) = self.bytes.get(self.next) else { return };
-            self.buffer |= u64::from(byte) << (56 - self.valid);
-            self.next += 1;
-            self.valid += 8;
-        }
+    pub(super) fn peek(&self) -> u64 {
+        let from = self.position / 8;
+        let word = match self.bytes.get(from..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(word) => u64::from_be_bytes(*word),
+            None => self.last_word(from),
+        };
+        word << (self.position % 8)
     }
 
-    /// The next bits, leftmost first, without reading them: at least 56 of them, or all that are left and zeros or what
-    /// follows; [`skip`](Self::skip) knows.
-    #[inline]
-    pub(super) fn peek(&mut self) -> u64 {
-        if self.valid < 56 {
-            self.refill();
-        }
-        self.buffer
+    /// The bytes from `from` on, less than eight.
+    #[cold]
+    fn last_word(&self, from: usize) -> u64 {
+        let rest = self.bytes.get(from..).unwrap_or_default().iter();
+        rest.zip((0..8).rev()).map(|(byte, place)| u64::from(*byte) << (8 * place)).sum()
     }
 
-    /// How many bits of [`peek`](Self::peek) are there.
-    #[inline]
-    pub(super) fn peeked(&self) -> u32 {
-        self.valid
-    }
-
-    /// Reads bits that were peeked at, less than 64.
+    /// Reads bits that were peeked at.
     ///
     /// # Errors
     ///
     /// [`ChunkError::Truncated`].
     #[inline]
     pub(super) fn skip(&mut self, count: u32) -> Result<(), ChunkError> {
-        if self.valid < count {
+        let position = self.position + count as usize;
+        if position > self.bytes.len() * 8 {
             return Err(ChunkError::Truncated);
         }
-        self.buffer <<= count;
-        self.valid -= count;
+        self.position = position;
         Ok(())
     }
 
@@ -244,22 +230,18 @@ impl<'a> BitReader<'a> {
     /// [`ChunkError::Truncated`].
     #[inline]
     pub fn take(&mut self, count: u32) -> Result<u64, ChunkError> {
-        if count > 56 {
-            let high = self.take(count - 32)?;
-            return Ok(high << 32 | self.take(32)?);
+        if count > PEEKED {
+            let high = self.take_peeked(count - 32)?;
+            return Ok(high << 32 | self.take_peeked(32)?);
         }
-        if count == 0 {
-            return Ok(0);
-        }
-        if self.valid < count {
-            self.refill();
-            if self.valid < count {
-                return Err(ChunkError::Truncated);
-            }
-        }
-        let value = self.buffer >> (64 - count);
-        self.buffer <<= count;
-        self.valid -= count;
+        self.take_peeked(count)
+    }
+
+    #[inline]
+    fn take_peeked(&mut self, count: u32) -> Result<u64, ChunkError> {
+        // Two shifts: one by all 64 bits would be none.
+        let value = self.peek() >> 1 >> (63 - count);
+        self.skip(count)?;
         Ok(value)
     }
 
@@ -270,16 +252,8 @@ impl<'a> BitReader<'a> {
     /// [`ChunkError::Truncated`].
     #[inline]
     pub fn take_ones(&mut self, most: u32) -> Result<u32, ChunkError> {
-        if self.valid <= most {
-            self.refill();
-        }
-        let ones = self.buffer.leading_ones().min(most);
-        let length = (ones + 1).min(most);
-        if self.valid < length {
-            return Err(ChunkError::Truncated);
-        }
-        self.buffer <<= length;
-        self.valid -= length;
+        let ones = self.peek().leading_ones().min(most);
+        self.skip((ones + 1).min(most))?;
         Ok(ones)
     }
 
@@ -339,7 +313,7 @@ impl<'a> BitReader<'a> {
 
     /// Bits that are not read yet.
     pub fn left(&self) -> usize {
-        (self.bytes.len() - self.next) * 8 + self.valid as usize
+        self.bytes.len() * 8 - self.position
     }
 
     /// Unused low bits of the byte that holds the last bit read: what a [`BitWriter`] needs to go on behind it.

@@ -8,7 +8,7 @@
 
 use ferula_model::{Columns, TimeRange};
 
-use super::bits::{BitReader, PutBits, StagedBits, fits, signed};
+use super::bits::{BitReader, PEEKED, PutBits, StagedBits, fits, signed};
 use super::{ChunkError, count_up};
 
 /// What must be known to append one more sample to an XOR chunk. The chunk's bytes belong to the caller.
@@ -216,7 +216,8 @@ impl<'a> Samples<'a> {
             }
         }
         let Self { bits, left, time, delta, window, .. } = self;
-        let (mut time, mut delta, mut left) = (*time, *delta, u32::from(*left));
+        // Copies, so that all of it stays in registers.
+        let (mut bits, mut time, mut delta, mut left) = (bits.clone(), *time, *delta, u32::from(*left));
         let mut value = window.value;
         // The window as leading bits and width; width 0: there is none yet.
         let (mut leading, mut width) = match window.leading {
@@ -226,8 +227,12 @@ impl<'a> Samples<'a> {
         while left > 0 {
             let peeked = bits.peek();
             // Samples that keep step and value are two zeros each: take all that are in sight.
-            let run = (peeked.leading_zeros().min(bits.peeked()) / 2).min(31).min(left);
-            if run > 0 {
+            let zeros = peeked.leading_zeros();
+            if zeros >= 2 {
+                let run = (zeros.min(PEEKED) / 2).min(left).min((bits.left() / 2) as u32);
+                if run == 0 {
+                    return Err(ChunkError::Truncated);
+                }
                 for _ in 0..run {
                     time = next_time(time, delta)?;
                     if !out.push(time, value) {
