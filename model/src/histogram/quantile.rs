@@ -194,7 +194,11 @@ fn rank_inside(bucket: &Bucket, below: f64, value: f64, linear: bool) -> f64 {
     let Bucket { lower, upper, count, .. } = *bucket;
     if linear {
         // Of a bucket without lower end nothing is known but its count; one without upper end contributes nothing.
-        return if lower == f64::NEG_INFINITY { count } else { below + count * (value - lower) / (upper - lower) };
+        return match (lower, upper) {
+            (f64::NEG_INFINITY, _) => count,
+            (_, f64::INFINITY) => below,
+            _ => below + count * ((value - lower) / (upper - lower)),
+        };
     }
     let (log_lower, log_upper, log_value) = (lower.abs().log2(), upper.abs().log2(), value.abs().log2());
     let fraction = if value > 0.0 {

@@ -241,7 +241,8 @@ impl Operator for Select<'_> {
         out.reset(self.steps());
         let _hold = self.selection.load(index, worker)?;
         let lookback = self.env.settings.lookback_millis;
-        if self.extension == Some(Extension::Smoothed) {
+        // A time is that of a real sample, also where the value would be one between two.
+        if self.extension == Some(Extension::Smoothed) && self.answers == Answers::Value {
             drop_stale_markers(worker);
             let mut annotations = std::mem::take(&mut worker.annotations);
             let mut notes = Notes::new(&mut annotations, self.place);

@@ -86,11 +86,12 @@ fn rank_of(value: f64, buckets: &[ClassicBucket]) -> Option<f64> {
             return Some(below);
         }
         if bucket.upper > value {
-            // Of an endless bucket nothing is known but its bound.
-            if start == f64::NEG_INFINITY {
-                return Some(bucket.count);
-            }
-            return Some(below + (bucket.count - below) * (value - start) / (bucket.upper - start));
+            // Of a bucket without lower end nothing is known but its count; one without upper end contributes nothing.
+            return Some(match (start, bucket.upper) {
+                (f64::NEG_INFINITY, _) => bucket.count,
+                (_, f64::INFINITY) => below,
+                (start, end) => below + (bucket.count - below) * ((value - start) / (end - start)),
+            });
         }
         below = bucket.count;
         start = bucket.upper;
@@ -158,6 +159,17 @@ mod tests {
 
     fn buckets(pairs: &[(f64, f64)]) -> Vec<ClassicBucket> {
         pairs.iter().map(|&(upper, count)| ClassicBucket { upper, count }).collect()
+    }
+
+    #[test]
+    fn an_endless_bucket_contributes_nothing() {
+        let bucket = |upper, count| ClassicBucket { upper, count };
+        let fraction = |lower, upper| {
+            let mut buckets = vec![bucket(1.0, 2.0), bucket(2.0, 3.0), bucket(f64::INFINITY, 4.0)];
+            bucket_fraction(lower, upper, &mut buckets)
+        };
+        assert_eq!([fraction(0.0, 10.0), fraction(0.0, 1e308), fraction(1e3, 1e308)], [0.75, 0.75, 0.0]);
+        assert_eq!(fraction(0.0, f64::INFINITY), 1.0);
     }
 
     #[test]
