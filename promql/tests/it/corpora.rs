@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::evaluating::evaluation_ends_well;
 use crate::invariants::{parsing_ends_well, printing_is_identity, series_lines_end_well};
 
 fn replay(target: &str, check: fn(&str)) {
@@ -30,4 +31,11 @@ fn promql_print() {
 #[test]
 fn promql_series() {
     replay("promql_series", series_lines_end_well);
+}
+
+#[test]
+fn promql_evaluate() {
+    replay("promql_evaluate", evaluation_ends_well);
+    replay("promql_parse", evaluation_ends_well);
+    replay("promql_print", evaluation_ends_well);
 }
