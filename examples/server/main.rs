@@ -105,9 +105,6 @@ fn builder(flags: &Flags) -> MonitorBuilder {
         "" => builder.job(itself(flags)),
         file => builder.config_file(file),
     };
-    if flags.is_on("config.auto-reload") {
-        builder = builder.auto_reload(flags.duration("config.auto-reload-interval"));
-    }
     if let Some(url) = flags.external_url() {
         builder = builder.external_url(url);
     }

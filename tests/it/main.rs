@@ -9,6 +9,5 @@ mod invariants;
 mod monitor;
 mod peers;
 mod program;
-mod signals;
 #[path = "../support/write_request.rs"]
 mod write_request;

@@ -28,7 +28,6 @@ impl Families {
         }
     }
 
-    #[cfg(feature = "host")]
     pub(crate) fn push(&mut self, family: MetricFamily) {
         self.0.push(family);
     }

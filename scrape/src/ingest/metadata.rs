@@ -23,26 +23,11 @@ pub(crate) struct MetadataCache {
 /// Position of a family; valid as long as the family is heard of.
 pub(super) type FamilyId = u32;
 
-/// A family, and how often it had changed what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
-    family: FamilyId,
-    changes: u32,
-}
-
-impl Heard {
-    /// Whether both are of the same family.
-    pub(super) fn is_of(self, other: Self) -> bool {
-        self.family == other.family
-    }
-}
-
 #[derive(Debug, Default)]
 struct Entry {
     name: Arc<str>,
     metadata: Metadata,
     seen: u32,
-    changes: u32,
 }
 
 impl MetadataCache {
@@ -66,52 +51,39 @@ impl MetadataCache {
         self.last = None;
     }
 
-    /// The family that was spoken of last in this scrape, as it is now.
-    pub(super) fn last(&self) -> Option<Heard> {
-        let family = self.last?;
-        self.families.get(family as usize).map(|entry| Heard { family, changes: entry.changes })
-    }
-
-    /// Whether a family still says what it said then.
-    #[inline]
-    pub(super) fn is_unchanged(&self, heard: Heard) -> bool {
-        self.families.get(heard.family as usize).is_some_and(|entry| entry.changes == heard.changes)
+    /// The family that was spoken of last in this scrape.
+    pub(super) fn last(&self) -> Option<FamilyId> {
+        self.last
     }
 
     /// Notes that the target said of a family what it had said before.
     #[inline]
-    pub(super) fn heard_again(&mut self, heard: Heard) {
-        if let Some(entry) = self.families.get_mut(heard.family as usize) {
+    pub(super) fn heard_again(&mut self, family: FamilyId) {
+        if let Some(entry) = self.families.get_mut(family as usize) {
             entry.seen = self.scrape;
-            self.last = Some(heard.family);
+            self.last = Some(family);
         }
     }
 
     pub(super) fn set_type(&mut self, family: &str, metric_type: MetricType) {
-        let entry = self.entry(family);
-        if entry.metadata.metric_type != metric_type {
-            entry.metadata.metric_type = metric_type;
-            entry.changes = entry.changes.wrapping_add(1);
-        }
+        self.entry(family).metric_type = metric_type;
     }
 
     pub(super) fn set_help(&mut self, family: &str, text: &str) {
-        let entry = self.entry(family);
-        if entry.metadata.help != text {
-            text.clone_into(&mut entry.metadata.help);
-            entry.changes = entry.changes.wrapping_add(1);
+        let metadata = self.entry(family);
+        if metadata.help != text {
+            text.clone_into(&mut metadata.help);
         }
     }
 
     pub(super) fn set_unit(&mut self, family: &str, unit: &str) {
-        let entry = self.entry(family);
-        if entry.metadata.unit != unit {
-            unit.clone_into(&mut entry.metadata.unit);
-            entry.changes = entry.changes.wrapping_add(1);
+        let metadata = self.entry(family);
+        if metadata.unit != unit {
+            unit.clone_into(&mut metadata.unit);
         }
     }
 
-    fn entry(&mut self, family: &str) -> &mut Entry {
+    fn entry(&mut self, family: &str) -> &mut Metadata {
         let id = match self.last.filter(|last| self.families.get(*last as usize).is_some_and(|e| *e.name == *family)) {
             Some(last) => last,
             None => self.index.get(family).copied().unwrap_or_else(|| self.add(family.into())),
@@ -119,7 +91,7 @@ impl MetadataCache {
         self.last = Some(id);
         let entry = &mut self.families[id as usize];
         entry.seen = self.scrape;
-        entry
+        &mut entry.metadata
     }
 
     fn add(&mut self, name: Arc<str>) -> FamilyId {

@@ -31,8 +31,7 @@ use thiserror::Error;
 use crate::job::ContentTypeError;
 use crate::series_cache::{EntryId, Known, SeriesCache};
 use histogram::BucketLimits;
-pub(crate) use metadata::Heard;
-use metadata::MetadataCache;
+use metadata::{FamilyId, MetadataCache};
 use rules::{SeriesError, SeriesRules};
 
 /// As upstream: samples this far ahead of the scrape are out of bounds.
@@ -237,16 +236,15 @@ struct Scrape<'a> {
 enum Families {
     #[default]
     None,
-    One(Heard),
+    One(FamilyId),
     Several,
 }
 
 impl Families {
-    fn add(&mut self, family: Option<Heard>) {
+    fn add(&mut self, family: Option<FamilyId>) {
         *self = match (*self, family) {
             (Families::None, Some(family)) => Families::One(family),
-            (Families::One(before), Some(family)) if before.is_of(family) => Families::One(family),
-            (Families::One(_), Some(_)) => Families::Several,
+            (Families::One(before), Some(family)) if before != family => Families::Several,
             (same, _) => same,
         };
     }
@@ -264,11 +262,7 @@ impl Scrape<'_> {
                 if lines_from == Some(parser.position())
                     && let Some(lead) = self.cache.lead(id)
                 {
-                    // The family may have said something else meanwhile, even further down in the same body.
-                    let is_lead = |lines: &[u8]| {
-                        lead.family.is_none_or(|family| self.metadata.is_unchanged(family))
-                            && self.cache.is_lead(&lead, lines)
-                    };
+                    let is_lead = |lines: &[u8]| self.cache.is_lead(&lead, lines);
                     if !parser.skip_known(lead.len as usize, lead.metric_type, is_lead) {
                         break;
                     }

@@ -2,29 +2,40 @@
 
 use super::answer::{Answered, Buckets, Point, Reply, Row};
 
-/// How far two floats may be apart, in parts of the larger.
-pub(crate) const TOLERANCE: f64 = 1e-12;
+/// How much alike two replies must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measure {
+    /// How far two floats may be apart, in parts of the larger.
+    pub(crate) tolerance: f64,
+    /// How far apart they may be at least.
+    pub(crate) slack: f64,
+    /// Whether rows must come in the same order of values.
+    pub(crate) ordered: bool,
+}
 
-/// The first thing that differs, or `None`. `ordered`: the rows must come in the same order of values.
-pub(crate) fn difference(ours: &Reply, theirs: &Reply, ordered: bool) -> Option<String> {
+/// As alike as the engine must be to Prometheus. Subnormal numbers have fewer digits than the tolerance.
+pub(crate) const STRICT: Measure = Measure { tolerance: 1e-12, slack: f64::MIN_POSITIVE, ordered: false };
+
+/// The first thing that differs, or `None`.
+pub(crate) fn difference(ours: &Reply, theirs: &Reply, measure: Measure) -> Option<String> {
     match (ours, theirs) {
         (Reply::Error(ours), Reply::Error(theirs)) => (ours != theirs).then(|| "the errors differ".to_owned()),
         (Reply::Error(_), _) => Some("only ours is an error".to_owned()),
         (_, Reply::Error(_)) => Some("only theirs is an error".to_owned()),
         (Reply::Answer(ours), Reply::Answer(theirs)) => {
-            answers(ours, theirs, ordered).or_else(|| annotations(ours, theirs))
+            answers(ours, theirs, measure).or_else(|| annotations(ours, theirs))
         }
     }
 }
 
-fn answers(ours: &Answered, theirs: &Answered, ordered: bool) -> Option<String> {
+fn answers(ours: &Answered, theirs: &Answered, measure: Measure) -> Option<String> {
     if ours.kind != theirs.kind {
         return Some(format!("ours is a {}, theirs a {}", ours.kind, theirs.kind));
     }
-    if ordered {
+    if measure.ordered {
         let points = |rows: &[Row]| rows.iter().map(|row| row.points.clone()).collect::<Vec<_>>();
         let (ours, theirs) = (points(&ours.rows), points(&theirs.rows));
-        if ours.len() == theirs.len() && !ours.iter().zip(&theirs).all(|(a, b)| same_points(a, b)) {
+        if ours.len() == theirs.len() && !ours.iter().zip(&theirs).all(|(a, b)| measure.same_points(a, b)) {
             return Some("the orders differ".to_owned());
         }
     }
@@ -38,18 +49,19 @@ fn answers(ours: &Answered, theirs: &Answered, ordered: bool) -> Option<String> 
     if ours.len() != theirs.len() {
         return Some("labels are there more than once".to_owned());
     }
-    let differs = ours.iter().zip(&theirs).find(|(a, b)| !same_points(&a.points, &b.points));
+    let differs = ours.iter().zip(&theirs).find(|(a, b)| !measure.same_points(&a.points, &b.points));
     differs.map(|(row, _)| format!("points of {} differ", row.labels))
 }
 
 /// Both replies without the points that are the same in both.
-pub(crate) fn without_equal_points(ours: &Reply, theirs: &Reply) -> (Reply, Reply) {
+pub(crate) fn without_equal_points(ours: &Reply, theirs: &Reply, measure: Measure) -> (Reply, Reply) {
     let (Reply::Answer(a), Reply::Answer(b)) = (ours, theirs) else { return (ours.clone(), theirs.clone()) };
     let without = |answer: &Answered, other: &Answered| {
         let mut answer = answer.clone();
         for row in &mut answer.rows {
             let Some(other) = other.rows.iter().find(|other| other.labels == row.labels) else { continue };
-            row.points.retain(|(at, point)| !other.points.iter().any(|o| o.0 == *at && same_point(&o.1, point)));
+            row.points
+                .retain(|(at, point)| !other.points.iter().any(|o| o.0 == *at && measure.same_point(&o.1, point)));
         }
         answer.rows.retain(|row| !row.points.is_empty());
         Reply::Answer(answer)
@@ -63,37 +75,38 @@ fn sorted(rows: &[Row]) -> Vec<&Row> {
     rows
 }
 
-fn same_points(ours: &[(i64, Point)], theirs: &[(i64, Point)]) -> bool {
-    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| a.0 == b.0 && same_point(&a.1, &b.1))
-}
-
-fn same_point(ours: &Point, theirs: &Point) -> bool {
-    match (ours, theirs) {
-        (Point::Float(ours), Point::Float(theirs)) => same(*ours, *theirs),
-        (Point::Histogram(ours), Point::Histogram(theirs)) => same_buckets(ours, theirs),
-        _ => false,
+impl Measure {
+    fn same_points(self, ours: &[(i64, Point)], theirs: &[(i64, Point)]) -> bool {
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| a.0 == b.0 && self.same_point(&a.1, &b.1))
     }
-}
 
-fn same_buckets(ours: &Buckets, theirs: &Buckets) -> bool {
-    same(ours.count, theirs.count)
-        && same(ours.sum, theirs.sum)
-        && ours.buckets.len() == theirs.buckets.len()
-        && ours.buckets.iter().zip(&theirs.buckets).all(|(a, b)| {
-            a.boundaries == b.boundaries && a.lower == b.lower && a.upper == b.upper && same(a.count, b.count)
-        })
-}
+    fn same_point(self, ours: &Point, theirs: &Point) -> bool {
+        match (ours, theirs) {
+            (Point::Float(ours), Point::Float(theirs)) => self.same(*ours, *theirs),
+            (Point::Histogram(ours), Point::Histogram(theirs)) => self.same_buckets(ours, theirs),
+            _ => false,
+        }
+    }
 
-/// `NaN` equals `NaN`, an infinity itself, zero only a zero of its sign.
-pub(crate) fn same(ours: f64, theirs: f64) -> bool {
-    if ours == theirs {
-        return ours.is_sign_negative() == theirs.is_sign_negative();
+    fn same_buckets(self, ours: &Buckets, theirs: &Buckets) -> bool {
+        self.same(ours.count, theirs.count)
+            && self.same(ours.sum, theirs.sum)
+            && ours.buckets.len() == theirs.buckets.len()
+            && ours.buckets.iter().zip(&theirs.buckets).all(|(a, b)| {
+                a.boundaries == b.boundaries && a.lower == b.lower && a.upper == b.upper && self.same(a.count, b.count)
+            })
     }
-    if ours.is_nan() || theirs.is_nan() {
-        return ours.is_nan() && theirs.is_nan();
+
+    /// `NaN` equals `NaN`, an infinity itself, zero only a zero of its sign.
+    fn same(self, ours: f64, theirs: f64) -> bool {
+        if ours == theirs {
+            return ours.is_sign_negative() == theirs.is_sign_negative();
+        }
+        if ours.is_nan() || theirs.is_nan() {
+            return ours.is_nan() && theirs.is_nan();
+        }
+        (ours - theirs).abs() <= (self.tolerance * ours.abs().max(theirs.abs())).max(self.slack)
     }
-    // Denormal numbers have fewer digits than the tolerance.
-    (ours - theirs).abs() <= (TOLERANCE * ours.abs().max(theirs.abs())).max(f64::MIN_POSITIVE)
 }
 
 fn annotations(ours: &Answered, theirs: &Answered) -> Option<String> {

@@ -10,7 +10,7 @@ use ferula_promql::syntax::ast::{BinaryOp, Expr, ValueType};
 use ferula_promql::syntax::{Features, parse};
 
 use super::answer::{Point, Reply, Row};
-use super::compare;
+use super::compare::{self, STRICT};
 use crate::generated::{Case, When};
 
 /// Makes the replies alike where they may differ, and says why, if it had to.
@@ -81,18 +81,18 @@ pub(super) fn forgive(case: &Case, delayed: bool, ours: &mut Reply, theirs: &mut
         // A chunk has the buckets of all its histograms: some of them empty, until they are multiplied by NaN.
         histograms.for_each(|histogram| histogram.buckets.retain(|bucket| !bucket.count.is_nan()));
     }
-    if query.contains("uneven") && compare::difference(ours, theirs, false).is_some() {
+    if query.contains("uneven") && compare::difference(ours, theirs, STRICT).is_some() {
         *theirs = ours.clone();
         return Some("3.14 reconciles custom bounds");
     }
-    if query.contains("count_values") && compare::difference(ours, theirs, false).is_some() {
+    if query.contains("count_values") && compare::difference(ours, theirs, STRICT).is_some() {
         let (Reply::Answer(a), Reply::Answer(b)) = (&mut *ours, &mut *theirs) else { return why };
         for answer in [&mut *a, &mut *b] {
-            answer.rows = with_round_labels(&answer.rows);
+            answer.rows = with_round_labels(&answer.rows, 10);
         }
         why = Some("a label shows the last digit of a value");
     }
-    if compare::difference(ours, theirs, false).is_some() {
+    if compare::difference(ours, theirs, STRICT).is_some() {
         let reason = if contradicts_itself(theirs) && !contradicts_itself(ours) {
             "3.5 counts a bucket twice that a zero bucket reaches"
         } else {
@@ -198,10 +198,10 @@ fn forgive_errors(query: &str, ours: &mut Reply, theirs: &mut Reply) -> Option<&
 }
 
 /// The rows with labels rounded, those that become equal added up.
-fn with_round_labels(rows: &[Row]) -> Vec<Row> {
+pub(crate) fn with_round_labels(rows: &[Row], digits: usize) -> Vec<Row> {
     let mut merged: BTreeMap<Labels, BTreeMap<i64, Point>> = BTreeMap::new();
     for row in rows {
-        let points = merged.entry(round_numbers(&row.labels)).or_default();
+        let points = merged.entry(round_numbers(&row.labels, digits)).or_default();
         for (at, point) in &row.points {
             match (points.get_mut(at), point) {
                 (Some(Point::Float(sum)), Point::Float(value)) => *sum += value,
@@ -213,8 +213,8 @@ fn with_round_labels(rows: &[Row]) -> Vec<Row> {
     merged.into_iter().map(row).collect()
 }
 
-/// The labels with every number in their values rounded to eleven digits.
-fn round_numbers(labels: &Labels) -> Labels {
+/// The labels with every number in their values rounded.
+fn round_numbers(labels: &Labels, digits: usize) -> Labels {
     let round = |text: &str| {
         let is_part = |c: char| c.is_ascii_digit() || c == '.' || c == 'e';
         let mut rounded = String::new();
@@ -223,7 +223,7 @@ fn round_numbers(labels: &Labels) -> Labels {
             let length = rest.find(|c| is_part(c) != is_part(first)).unwrap_or(rest.len());
             let (part, behind) = rest.split_at(length);
             match part.parse::<f64>() {
-                Ok(number) => rounded.push_str(&format!("{number:.10e}")),
+                Ok(number) => rounded.push_str(&format!("{number:.digits$e}")),
                 Err(_) => rounded.push_str(part),
             }
             rest = behind;

@@ -12,7 +12,7 @@
 pub(crate) mod answer;
 pub(crate) mod compare;
 mod json;
-mod known;
+pub(crate) mod known;
 mod peer;
 mod remote_write;
 mod shrink;
@@ -23,6 +23,7 @@ use ferula_promql::{Engine, EngineOptions, QueryOptions};
 
 use crate::generated::{Case, Dataset, Scope, When};
 use answer::Reply;
+use compare::{Measure, STRICT};
 use peer::Peer;
 
 /// Questions for one set of data.
@@ -87,7 +88,8 @@ impl Sides {
         for _ in 0..ASKS {
             let (mut ours, mut theirs) = (original.clone(), self.theirs(case));
             let known = known::forgive(case, self.delayed_name_removal, &mut ours, &mut theirs);
-            let Some(what) = compare::difference(&ours, &theirs, known::is_ordered(case, &ours)) else {
+            let measure = Measure { ordered: known::is_ordered(case, &ours), ..STRICT };
+            let Some(what) = compare::difference(&ours, &theirs, measure) else {
                 // Alike but for what is known.
                 let what = "known".to_owned();
                 return known.map(|known| Difference { what, ours, theirs, known: Some(known) });

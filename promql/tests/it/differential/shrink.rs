@@ -15,7 +15,7 @@ pub(super) fn report(seed: u64, case: Case, data: &Dataset, sides: &mut Sides) {
     let small = shrink(case, sides);
     println!("  smallest: {}\n    {}", small.query, small.when);
     if let Some(difference) = sides.difference(&small) {
-        let (ours, theirs) = compare::without_equal_points(&difference.ours, &difference.theirs);
+        let (ours, theirs) = compare::without_equal_points(&difference.ours, &difference.theirs, compare::STRICT);
         println!("  {}\n  ours:\n{ours}  theirs:\n{theirs}", difference.what);
     }
     print_data(&small, data);
