@@ -42,6 +42,7 @@ pub struct MonitorBuilder {
     pub(crate) engine: EngineOptions,
     pub(crate) features: Features,
     pub(crate) own_metrics: Option<Duration>,
+    pub(crate) auto_reload: Option<Duration>,
     pub(crate) about: About,
     pub(crate) alerting: AlertingOptions,
     pub(crate) retention: Retention,
@@ -56,6 +57,9 @@ pub(crate) struct Source {
     jobs: Vec<Job>,
     environment: Option<Environment>,
 }
+
+/// Files and what they hold; nothing if they cannot be read.
+pub(crate) type Contents = Vec<(PathBuf, Option<Vec<u8>>)>;
 
 /// How the monitor shows itself to others.
 #[derive(Clone)]
@@ -101,6 +105,7 @@ impl MonitorBuilder {
             engine: EngineOptions::default(),
             features: Features::default(),
             own_metrics: None,
+            auto_reload: None,
             about: About { build, flags: Vec::new() },
             alerting: AlertingOptions::default(),
             retention: Retention::default(),
@@ -126,6 +131,14 @@ impl MonitorBuilder {
     #[must_use]
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source.file = Some(path.into());
+        self
+    }
+
+    /// Looks every so often whether the file, or a file of rules or jobs that it names, has changed, and reloads. Default:
+    /// no.
+    #[must_use]
+    pub fn auto_reload(mut self, every: Duration) -> Self {
+        self.auto_reload = Some(every);
         self
     }
 
@@ -413,6 +426,13 @@ impl Source {
             sections if sections.is_empty() => Ok(config),
             sections => Err(ConfigError::Unsupported(sections).into()),
         }
+    }
+
+    /// What the files hold now that the configuration in force was read from: two are equal if nothing changed. This
+    /// touches the disk.
+    pub(crate) fn contents(&self, config: &Config) -> Contents {
+        let paths = self.file.iter().cloned().chain(config.files());
+        paths.map(|path| (path.clone(), std::fs::read(path).ok())).collect()
     }
 
     /// The file, if the configuration comes from one.

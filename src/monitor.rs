@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ferula_alerting::RuleManager;
 use ferula_exposition::Registry;
@@ -27,7 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::alerts::Alerting;
 use crate::api::{Api, ExternalUrl};
-use crate::builder::{self, About, MonitorBuilder, Source};
+use crate::builder::{self, About, Contents, MonitorBuilder, Source};
 use crate::config::Config;
 use crate::error::Error;
 use crate::features::Features;
@@ -70,6 +71,9 @@ pub struct Monitor {
 
 /// How many exemplars are kept if nobody says it, as upstream.
 const EXEMPLARS_DEFAULT: u64 = 100_000;
+
+/// Files are not looked at more often than this, as upstream.
+const AUTO_RELOAD_MIN: Duration = Duration::from_secs(1);
 
 /// What a reload, the API and the tasks share.
 pub(crate) struct Core {
@@ -157,7 +161,7 @@ impl Monitor {
         }
         let (registry, clock) = (builder.registry.clone(), Arc::clone(&builder.clock));
         let ready = metrics::describe(&registry, &builder.about.build)?;
-        let (web, own_metrics) = (builder.web.clone(), builder.own_metrics);
+        let (web, own_metrics, auto_reload) = (builder.web.clone(), builder.own_metrics, builder.auto_reload);
         let progress = ReplayProgress::default();
         let server = {
             let (registry, progress) = (registry.clone(), progress.clone());
@@ -182,6 +186,10 @@ impl Monitor {
             let instance = addresses.first().map_or_else(host_name, SocketAddr::to_string);
             let storage = Arc::clone(&core.db);
             work.add(own::run(registry, storage, Arc::clone(&core.clock), instance, every, work.signal()));
+        }
+        if let Some(every) = auto_reload {
+            let known = core.contents().await?;
+            work.add(watch_files(Arc::downgrade(&core), every, known, work.signal()));
         }
         let writes = WriteMetrics::register(&core.registry)?;
         let receiver = || WriteReceiver::new(core.db.clone(), clock);
@@ -432,6 +440,12 @@ impl Core {
         self.state.read().clone()
     }
 
+    /// What the files of the configuration in force hold now.
+    async fn contents(self: &Arc<Self>) -> Result<Contents, Error> {
+        let core = Arc::clone(self);
+        blocking(move || core.source.contents(&core.state().config)).await
+    }
+
     /// Reads the configuration again and applies it.
     pub(crate) async fn reload(&self) -> Result<(), Error> {
         let _one_at_a_time = self.reloading.lock().await;
@@ -505,6 +519,27 @@ fn retention_text(kept: Retention) -> String {
         kept.disk_percent_max.map(|percent| format!("{percent}%")),
     ];
     limits.into_iter().flatten().collect::<Vec<_>>().join(" or ")
+}
+
+/// Reloads when a file has changed, until `stop` turns true. A change that cannot be used is tried once.
+async fn watch_files(core: Weak<Core>, every: Duration, mut known: Contents, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(every.max(AUTO_RELOAD_MIN));
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = ticks.tick() => {}
+        }
+        let Some(core) = core.upgrade() else { return };
+        let Ok(now) = core.contents().await else { return };
+        if known != now {
+            tracing::info!("Configuration file change detected, reloading the configuration.");
+            // What went wrong was logged, and the configuration in force stays.
+            let _ = core.reload().await;
+            // The configuration may name other files now.
+            let Ok(now) = core.contents().await else { return };
+            known = now;
+        }
+    }
 }
 
 /// Says what opening the storage found.

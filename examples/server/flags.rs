@@ -52,8 +52,8 @@ type Row = (&'static str, Kind, &'static str, Support, &'static str);
 /// Name, kind, default, support, help.
 const FLAGS: &[Row] = &[
     ("config.file", Text, "", Full, "Prometheus configuration file path. Without one the server scrapes itself."),
-    ("config.auto-reload", Switch, "", NOT_YET, "Reload when the configuration file changes."),
-    ("config.auto-reload-interval", Kind::Duration, "30s", NOT_YET, "How often to look for changes."),
+    ("config.auto-reload", Switch, "", Full, "Reload when the configuration file changes."),
+    ("config.auto-reload-interval", Kind::Duration, "30s", Full, "How often to look for changes."),
     ("web.listen-address", List, "127.0.0.1:9090", Full, "Address to listen on. Can be repeated."),
     ("auto-gomaxprocs", Switch, "on", NOT_NEEDED, "For Go's runtime."),
     ("auto-gomemlimit", Switch, "on", NOT_NEEDED, "For Go's runtime."),

@@ -105,6 +105,9 @@ fn builder(flags: &Flags) -> MonitorBuilder {
         "" => builder.job(itself(flags)),
         file => builder.config_file(file),
     };
+    if flags.is_on("config.auto-reload") {
+        builder = builder.auto_reload(flags.duration("config.auto-reload-interval"));
+    }
     if let Some(url) = flags.external_url() {
         builder = builder.external_url(url);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ferula_model::number::parse_float;
+use ferula_model::number::{FloatForm, parse_float, push_float};
 use ferula_model::{Exemplar, Histogram, Labels, METRIC_NAME, MetricType, Timestamp};
 
 use crate::error::ParseError;
@@ -35,9 +35,11 @@ pub fn read_families(body: &[u8], format: Format, options: &ParseOptions) -> Res
     let mut parser = Parser::new(body, format, options);
     while let Some(event) = parser.next() {
         match event? {
-            Event::Help { family, text } => reader.family(&family).help = text.into(),
-            Event::Type { family, metric_type } => reader.family(&family).metric_type = metric_type,
-            Event::Unit { family, unit } => reader.family(&family).unit = unit.into(),
+            Event::Help { family, text } => reader.described(&family, |last| *last.help == *text).help = (*text).into(),
+            Event::Type { family, metric_type } => {
+                reader.described(&family, |last| last.metric_type == metric_type).metric_type = metric_type;
+            }
+            Event::Unit { family, unit } => reader.described(&family, |last| *last.unit == *unit).unit = (*unit).into(),
             Event::Sample(sample) => reader.sample(&sample),
             Event::Histogram(histogram) => reader.histogram(&histogram),
             Event::Comment(_) => {}
@@ -67,9 +69,11 @@ enum Part {
 }
 
 impl Reader {
-    /// The last family if it has this name, else a new one.
-    fn family(&mut self, name: &str) -> &mut MetricFamily {
-        if self.families.last().is_none_or(|last| &*last.name != name) {
+    /// The last family if it has this name, else a new one. What has metrics already stays what it is: another description
+    /// begins another family of the same name.
+    fn described(&mut self, name: &str, same: impl Fn(&MetricFamily) -> bool) -> &mut MetricFamily {
+        let goes_on = |last: &MetricFamily| *last.name == *name && (last.metrics.is_empty() || same(last));
+        if !self.families.last().is_some_and(goes_on) {
             self.metrics.clear();
             self.families.push(MetricFamily::new(name, "", MetricType::Unknown));
         }
@@ -80,7 +84,8 @@ impl Reader {
     fn sample(&mut self, sample: &SampleEvent<'_>) {
         sample.labels(&mut self.buffer);
         let name = self.buffer.get(METRIC_NAME).unwrap_or_default().to_owned();
-        let part = self.families.last().and_then(|family| part(family, &name, &self.buffer, self.openmetrics));
+        let part =
+            self.families.last().and_then(|family| part(family, &name, &self.buffer, sample.value, self.openmetrics));
         let part = part.unwrap_or_else(|| {
             // What fits no family is a family of its own, even if one of this name was there.
             self.metrics.clear();
@@ -154,27 +159,35 @@ impl Reader {
     }
 }
 
-/// What a sample of this name is within the family, if it belongs to it.
-fn part(family: &MetricFamily, name: &str, labels: &LabelBuffer, openmetrics: bool) -> Option<Part> {
+/// What a sample of this name is within the family, if it belongs to it and the family can hold it as it is.
+fn part(family: &MetricFamily, name: &str, labels: &LabelBuffer, value: f64, openmetrics: bool) -> Option<Part> {
     let suffix = name.strip_prefix(&*family.name)?;
     let is_histogram = matches!(family.metric_type, MetricType::Histogram | MetricType::GaugeHistogram);
+    let gauge = openmetrics && family.metric_type == MetricType::GaugeHistogram;
+    let has_number = |label: &str| labels.get(label).is_some_and(is_written_number);
     match (family.metric_type, suffix) {
+        (MetricType::Info, _) if value != 1.0 => None,
         (MetricType::Counter, "_total") | (MetricType::Info, "_info") => openmetrics.then_some(Part::Whole),
         (MetricType::Counter | MetricType::Info, "") => (!openmetrics).then_some(Part::Whole),
-        (MetricType::StateSet, "") => labels.get(&family.name).map(|_| Part::State),
-        (MetricType::Summary, "") => {
-            labels.get("quantile").and_then(|text| parse_float(text).ok()).map(|_| Part::Quantile)
-        }
+        (MetricType::StateSet, "") if value == 0.0 || value == 1.0 => labels.get(&family.name).map(|_| Part::State),
+        (MetricType::Summary, "") => has_number("quantile").then_some(Part::Quantile),
         (MetricType::Summary, "_count") => Some(Part::Count),
         (MetricType::Summary, "_sum") => Some(Part::Sum),
-        (_, "_bucket") if is_histogram => {
-            labels.get("le").and_then(|text| parse_float(text).ok()).map(|_| Part::Bucket)
-        }
-        (_, "_count" | "_gcount") if is_histogram => Some(Part::Count),
-        (_, "_sum" | "_gsum") if is_histogram => Some(Part::Sum),
+        (_, "_bucket") if is_histogram => has_number("le").then_some(Part::Bucket),
+        (_, "_count") if is_histogram && !gauge => Some(Part::Count),
+        (_, "_sum") if is_histogram && !gauge => Some(Part::Sum),
+        (_, "_gcount") if gauge => Some(Part::Count),
+        (_, "_gsum") if gauge => Some(Part::Sum),
         (MetricType::Gauge | MetricType::Unknown, "") => Some(Part::Whole),
         _ => None,
     }
+}
+
+/// Whether a bound or quantile is written as an encoder would write it.
+fn is_written_number(text: &str) -> bool {
+    let mut written = Vec::new();
+    let number = parse_float(text).map(|number| push_float(&mut written, number, FloatForm::OpenMetrics));
+    number.is_ok() && written == text.as_bytes()
 }
 
 fn empty_value(metric_type: MetricType) -> MetricValue {

@@ -17,13 +17,14 @@ pub(crate) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
+    /// A body whose texts are checked one by one: of a binary format, or one that is mostly known already.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, text: std::str::from_utf8(bytes).ok() }
+        Self { bytes, text: None }
     }
 
-    /// A body whose texts are checked one by one (a binary format).
-    pub(crate) fn binary(bytes: &'a [u8]) -> Self {
-        Self { bytes, text: None }
+    /// Checks all of it at once, which is faster than one by one.
+    pub(crate) fn check_all(&mut self) {
+        self.text = std::str::from_utf8(self.bytes).ok();
     }
 
     /// Whether every text in it is valid, so that none needs a check of its own.

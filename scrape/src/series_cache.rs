@@ -20,6 +20,8 @@ use ferula_model::{MetricType, SeriesRef};
 use foldhash::fast::RandomState;
 use hashbrown::{HashSet, HashTable};
 
+use crate::ingest::Heard;
+
 /// Position of an entry; valid until the scrape ends.
 pub(crate) type EntryId = u32;
 
@@ -77,7 +79,7 @@ pub(crate) struct Lead {
     /// What the parser takes for the type behind them.
     pub(crate) metric_type: MetricType,
     /// The family that they speak of.
-    pub(crate) family: Option<u32>,
+    pub(crate) family: Option<Heard>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +158,7 @@ impl SeriesCache {
 
     /// Learns what stood before the entry that was seen or learned last; `None` if nothing did, or nothing that is to be
     /// skipped next time.
-    pub(crate) fn learn_lead(&mut self, lead: Option<(&[u8], MetricType, Option<u32>)>) {
+    pub(crate) fn learn_lead(&mut self, lead: Option<(&[u8], MetricType, Option<Heard>)>) {
         let lead = lead.and_then(|(lines, metric_type, family)| {
             let (hash, len) = (self.hasher.hash_one(lines), u32::try_from(lines.len()).ok()?);
             Some(Lead { hash, len, metric_type, family })

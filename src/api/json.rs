@@ -111,6 +111,16 @@ impl Object<'_> {
         self.with(name, |out| out.extend_from_slice(if value { b"true" } else { b"false" }))
     }
 
+    /// As [`boolean`](Self::boolean), with a name that is not escaped for HTML.
+    pub(crate) fn plain_boolean(&mut self, name: &str, value: bool) -> &mut Self {
+        if std::mem::replace(&mut self.any, true) {
+            self.out.push(b',');
+        }
+        label(self.out, name);
+        self.out.extend_from_slice(if value { b":true" } else { b":false" });
+        self
+    }
+
     /// A member that is a label set.
     pub(crate) fn labels(&mut self, name: &str, set: &Labels) -> &mut Self {
         self.with(name, |out| labels(out, set))

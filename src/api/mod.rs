@@ -5,14 +5,15 @@
 //! ```
 //!
 //! Every endpoint answers `Result<Data, ApiError>`; the envelope around it is written in one place,
-//! [`response`]. Reading order: [`params`] (what clients send), [`response`] and [`json`] (what they get),
-//! [`query`], [`series`].
+//! `response`. Reading order: `params` (what clients send), `response` and `json` (what they get), `query`, `series`,
+//! `targets`, `rules`, `status`.
 //!
 //! The bytes are those of Prometheus 3.14: field order, float text, error types, status codes and messages.
 
 mod admin;
 mod answer;
 mod error;
+mod features;
 mod federate;
 mod json;
 mod params;
@@ -55,6 +56,27 @@ pub struct Request {
 }
 
 /// The API over whatever it is given: a storage and an engine; the rest is optional.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ferula::api::{Api, Params, Request};
+/// use ferula::model::{ManualClock, Timestamp};
+/// use ferula::promql::testing::MemoryStorage; // or any other storage of the host
+/// use ferula::promql::{CancelToken, Engine, EngineOptions};
+///
+/// let engine = Arc::new(Engine::new(EngineOptions::default()));
+/// let clock = Arc::new(ManualClock::at(Timestamp::from_millis(60_000)));
+/// let api = Api::new(Arc::new(MemoryStorage::new()), engine, clock);
+/// let response = api.answer(&Request {
+///     method: http::Method::GET,
+///     path: "/query".to_owned(),
+///     params: Params::new("query=1%2B1", b""),
+///     accept: None,
+///     cancel: CancelToken::new(),
+/// });
+/// let expected = r#"{"status":"success","data":{"resultType":"scalar","result":[60,"2"]}}"#;
+/// assert_eq!(response.body.collect(), expected);
+/// ```
 #[derive(Clone)]
 pub struct Api {
     pub(crate) storage: Arc<dyn Queryable>,
@@ -176,6 +198,7 @@ impl Api {
             ["scrape_pools", "config"] if get => targets::pool_config(self, request),
             ["rules"] if get => rules::rules(self, request),
             ["alerts"] if get => rules::alerts(self),
+            ["features"] if get => features::answer(self),
             ["alertmanagers"] if get => rules::alertmanagers(self),
             ["notifications"] if get => Ok(Response::data(b"[]")),
             ["status", page @ ..] if get => status::answer(self, request, page),

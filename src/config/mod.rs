@@ -150,6 +150,13 @@ impl Config {
         files::matching(&self.rule_files)
     }
 
+    /// The files that were read for it, besides the first: rules and jobs.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.rule_file_paths();
+        files.extend(files::matching(&self.scrape_config_files));
+        files
+    }
+
     /// Sections that this build does not act on although something would be missing without them.
     pub fn unsupported(&self) -> Vec<&'static str> {
         self.others.iter().map(|(key, _)| *key).filter(|key| UNSUPPORTED.contains(key)).collect()

@@ -7,7 +7,7 @@
 //!                                               --> /-/...        health, readiness, lifecycle
 //! ```
 //!
-//! A host that has a server of its own calls [`Server::handle`] with its requests; [`listen`] does the same for
+//! A host that has a server of its own calls [`Server::handle`] with its requests; `listen` does the same for
 //! connections of its own socket. Queries run on tokio's blocking threads, never on the workers that serve sockets; a
 //! client that goes away cancels its query.
 
@@ -84,6 +84,22 @@ pub struct Doors {
 }
 
 /// The routes and what stands behind them.
+///
+/// A host mounts it in its own server: each request goes in, each answer comes out.
+///
+/// ```
+/// use ferula::Monitor;
+/// # fn main() -> Result<(), ferula::Error> {
+/// # let folder = tempfile::tempdir().expect("a folder");
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let monitor = Monitor::builder(folder.path()).route_prefix("/monitoring").start().await?;
+/// let server = monitor.server();
+/// let request = http::Request::get("/monitoring/-/healthy").body(http_body_util::Empty::new()).expect("a request");
+/// assert_eq!(server.handle(request).await.status(), 200);
+/// monitor.closed().await
+/// # })
+/// # }
+/// ```
 pub struct Server {
     doors: OnceLock<Doors>,
     metrics: Option<MetricsSource>,

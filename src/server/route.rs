@@ -36,6 +36,7 @@ const API_PATHS: &[&str] = &[
     "/api/v1/scrape_pools",
     "/api/v1/scrape_pools/config",
     "/api/v1/notifications",
+    "/api/v1/features",
     "/api/v1/rules",
     "/api/v1/alerts",
     "/api/v1/alertmanagers",

@@ -9,5 +9,6 @@ mod invariants;
 mod monitor;
 mod peers;
 mod program;
+mod signals;
 #[path = "../support/write_request.rs"]
 mod write_request;

@@ -275,3 +275,17 @@ fn the_admin_api_deletes_and_copies_and_is_off_by_default() {
         copied.closed().await.unwrap();
     });
 }
+
+#[test]
+fn a_file_that_changes_is_read_again_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prometheus.yml");
+    std::fs::write(&file, "scrape_configs: []\n").unwrap();
+    run(async {
+        let builder = Monitor::builder(folder.path().join("data")).config_file(&file);
+        let monitor = builder.auto_reload(Duration::from_secs(1)).start().await.unwrap();
+        std::fs::write(&file, "scrape_configs: [{job_name: new}]\n").unwrap();
+        until(async || monitor.scrape().pools() == ["new"]).await;
+        monitor.closed().await.unwrap();
+    });
+}

@@ -69,6 +69,18 @@ impl Program {
         let _ = child.wait();
     }
 
+    /// Sends a signal by its name, without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.lock().expect("nobody panics with the lock held").id();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
+    /// Waits for the end of the process; its exit status, if no signal ended it.
+    pub(crate) fn ended(&self) -> Option<i32> {
+        self.child.lock().expect("nobody panics with the lock held").wait().ok()?.code()
+    }
+
     /// A GET request: status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let (status, body) = self.request("GET", path, b"").unwrap_or_else(|error| panic!("GET {path}: {error}"));
@@ -122,7 +134,7 @@ fn free_address() -> String {
 }
 
 /// Where cargo puts the examples of the profile that the tests were built with.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("tests know their own path");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
     profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))

@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::alert::{Alert, AlertSink};
@@ -241,6 +242,10 @@ impl Shared {
             if closed {
                 return;
             }
+            // What came while a message was tried again has been heard of there.
+            if self.has_news() {
+                continue;
+            }
             match plan.next_expiry() {
                 None => self.changed.notified().await,
                 Some(at) => {
@@ -271,8 +276,24 @@ impl Shared {
             if for_good || self.inbox.lock().closed {
                 return self.refused.inc();
             }
-            tokio::time::sleep(pause).await;
+            self.wait_to_retry(pause).await;
             pause = pause.mul_f64(1.5).min(RETRY_MAX);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.closed || !inbox.alerts.is_empty()
+    }
+
+    /// Waits, but not beyond the end.
+    async fn wait_to_retry(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while !self.inbox.lock().closed {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                () = self.changed.notified() => {}
+            }
         }
     }
 }

@@ -183,3 +183,20 @@ async fn a_webhook_without_a_host_is_refused() {
         assert!(Webhook::new(url).start(Arc::new(SystemClock), &Registry::new()).is_err(), "{url}");
     }
 }
+
+#[tokio::test]
+async fn a_webhook_that_is_stopped_tries_once_what_waits() {
+    let mut server = Server::start().await;
+    (0..2).for_each(|_| server.will_answer(StatusCode::SERVICE_UNAVAILABLE));
+    let registry = Registry::new();
+    let webhook = Webhook::new(server.url("/hook")).start(Arc::new(SystemClock), &registry).unwrap();
+    webhook.send(vec![alert("A", LATER)]);
+    let first = server.next().await;
+    // Before the answer to the first message is read: the runtime has one thread.
+    webhook.send(vec![alert("B", LATER)]);
+    webhook.stop().await;
+    let names = [first, server.next().await].map(|received| received.body["groupLabels"]["alertname"].clone());
+    assert_eq!(names, ["A", "B"]);
+    assert!(server.is_idle());
+    assert_eq!(metric(&registry, "ferula_webhook_messages_refused_total{receiver=\"webhook\"}"), 2.0);
+}

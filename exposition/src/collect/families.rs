@@ -28,6 +28,7 @@ impl Families {
         }
     }
 
+    #[cfg(feature = "host")]
     pub(crate) fn push(&mut self, family: MetricFamily) {
         self.0.push(family);
     }

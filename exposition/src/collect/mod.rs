@@ -4,7 +4,6 @@
 //! gathered, and leaves out what the system does not tell.
 
 #[cfg(any(feature = "process", feature = "host", feature = "tokio"))]
-#[cfg_attr(not(feature = "host"), allow(dead_code, reason = "the host collector uses all of it"))]
 mod families;
 #[cfg(feature = "host")]
 pub mod host;

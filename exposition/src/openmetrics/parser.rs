@@ -31,6 +31,8 @@ pub(crate) struct OpenMetricsParser<'a> {
     strict: Option<Families>,
     /// Where the sample stands that was taken as known, until something else is read.
     known_from: Option<usize>,
+    /// Lines were read that are not known, so the body has been checked to be text.
+    checked: bool,
 }
 
 /// A sample line; what names its series and its exemplar stands in two [`SeriesLine`]s.
@@ -80,6 +82,7 @@ impl<'a> OpenMetricsParser<'a> {
             created: None,
             strict: options.strict.then(Families::default),
             known_from: None,
+            checked: false,
         }
     }
 
@@ -87,6 +90,10 @@ impl<'a> OpenMetricsParser<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
         let bytes = self.body.bytes;
         self.known_from = None;
+        if !self.checked {
+            self.checked = true;
+            self.body.check_all();
+        }
         loop {
             match bytes.get(self.at) {
                 None => return Err(Fault::new(self.at, ParseErrorKind::NoEof)),

@@ -63,7 +63,7 @@ enum Step {
 impl<'a> ProtobufParser<'a> {
     pub(crate) fn new(body: &'a [u8], options: &ParseOptions) -> Self {
         Self {
-            body: Body::binary(body),
+            body: Body::new(body),
             at: 0,
             options: options.clone(),
             family: Family::default(),

@@ -30,6 +30,8 @@ pub(crate) struct TextParser<'a> {
     strict: Option<Families>,
     /// Where the sample stands that was taken as known, until something else is read.
     known_from: Option<usize>,
+    /// Lines were read that are not known, so the body has been checked to be text.
+    checked: bool,
 }
 
 /// A sample whose name and labels are in the parser's line.
@@ -52,6 +54,7 @@ impl<'a> TextParser<'a> {
             metric_type: MetricType::Unknown,
             strict: options.strict.then(Families::default),
             known_from: None,
+            checked: false,
         }
     }
 
@@ -59,6 +62,10 @@ impl<'a> TextParser<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
         let bytes = self.body.bytes;
         self.known_from = None;
+        if !self.checked {
+            self.checked = true;
+            self.body.check_all();
+        }
         loop {
             self.at = scan::skip_blanks(bytes, self.at);
             match bytes.get(self.at) {

@@ -221,7 +221,7 @@ pub(crate) fn check_utf8(body: Body<'_>, piece: Piece, what: &'static str) -> Re
 
 /// Reads a plain decimal number that begins at `at` and ends before one of `ends`, in one pass; `None` for everything else,
 /// right or wrong. At most 15 digits and a power of ten up to 22 are exact floats, and so is what one operation makes of
-/// them (Clinger's fast path).
+/// them (Clinger's fast path); the rest is the standard library's.
 #[inline(always)]
 pub(crate) fn plain_number(bytes: &[u8], at: usize, ends: impl Fn(u8) -> bool) -> Option<(f64, usize)> {
     const POWERS: [f64; 23] = [
@@ -241,7 +241,7 @@ pub(crate) fn plain_number(bytes: &[u8], at: usize, ends: impl Fn(u8) -> bool) -
     };
     let has_point = point != usize::MAX;
     let digits = at - start - usize::from(has_point);
-    if digits == 0 || digits > 15 {
+    if digits == 0 {
         return None;
     }
     let mut exponent = if has_point { -((at - point - 1) as i32) } else { 0 };
@@ -264,9 +264,18 @@ pub(crate) fn plain_number(bytes: &[u8], at: usize, ends: impl Fn(u8) -> bool) -
     if !ends(*bytes.get(at)?) {
         return None;
     }
-    let power = *POWERS.get(exponent.unsigned_abs() as usize)?;
-    let value = if exponent < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
+    let value = match POWERS.get(exponent.unsigned_abs() as usize) {
+        Some(power) if digits <= 15 && exponent < 0 => mantissa as f64 / power,
+        Some(power) if digits <= 15 => mantissa as f64 * power,
+        _ => long_number(bytes, start, at)?,
+    };
     Some((if negative { -value } else { value }, at))
+}
+
+/// A number without sign that is known to be one; `None` if it is too large for a float.
+fn long_number(bytes: &[u8], start: usize, end: usize) -> Option<f64> {
+    let text = std::str::from_utf8(bytes.get(start..end)?).ok()?;
+    text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 /// Whether a byte ends a value of the text format.

@@ -73,7 +73,8 @@ fn known_is_read_as_new(body: &[u8], format: Format, options: &ParseOptions) {
 
 /// Reads a body into families and writes them again: the samples are the same, and so are the bytes from then on.
 fn written_is_read(body: &[u8], format: Format) {
-    let options = ParseOptions { native_histograms: true, keep_classic_histograms: true, ..ParseOptions::default() };
+    // Where a histogram is native and classic at once, the two may contradict each other: one of them is read.
+    let options = ParseOptions { native_histograms: true, ..ParseOptions::default() };
     let Ok(families) = read_families(body, format, &options) else { return };
     lint(&families);
     let write = |families| {
@@ -89,7 +90,7 @@ fn written_is_read(body: &[u8], format: Format) {
     let Some(before) = distinct_samples(body, format, &options) else { return };
     let after = distinct_samples(&first, format, &options).expect("what was distinct stays so");
     let lost: Vec<_> = before.difference(&after).collect();
-    assert!(lost.is_empty(), "lost {lost:#?} in {}", String::from_utf8_lossy(&first));
+    assert!(lost.is_empty(), "lost {lost:#?} of {after:#?} in {}", String::from_utf8_lossy(&first));
     // A histogram that lacks its last bucket, or its count and sum in protobuf, is given them.
     let made = |sample: &&String| !sample.contains("le=\"+Inf\"") && format != Format::Protobuf;
     let new: Vec<_> = after.difference(&before).filter(made).collect();

@@ -23,11 +23,26 @@ pub(crate) struct MetadataCache {
 /// Position of a family; valid as long as the family is heard of.
 pub(super) type FamilyId = u32;
 
+/// A family, and how often it had changed what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    family: FamilyId,
+    changes: u32,
+}
+
+impl Heard {
+    /// Whether both are of the same family.
+    pub(super) fn is_of(self, other: Self) -> bool {
+        self.family == other.family
+    }
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     name: Arc<str>,
     metadata: Metadata,
     seen: u32,
+    changes: u32,
 }
 
 impl MetadataCache {
@@ -51,39 +66,52 @@ impl MetadataCache {
         self.last = None;
     }
 
-    /// The family that was spoken of last in this scrape.
-    pub(super) fn last(&self) -> Option<FamilyId> {
-        self.last
+    /// The family that was spoken of last in this scrape, as it is now.
+    pub(super) fn last(&self) -> Option<Heard> {
+        let family = self.last?;
+        self.families.get(family as usize).map(|entry| Heard { family, changes: entry.changes })
+    }
+
+    /// Whether a family still says what it said then.
+    #[inline]
+    pub(super) fn is_unchanged(&self, heard: Heard) -> bool {
+        self.families.get(heard.family as usize).is_some_and(|entry| entry.changes == heard.changes)
     }
 
     /// Notes that the target said of a family what it had said before.
     #[inline]
-    pub(super) fn heard_again(&mut self, family: FamilyId) {
-        if let Some(entry) = self.families.get_mut(family as usize) {
+    pub(super) fn heard_again(&mut self, heard: Heard) {
+        if let Some(entry) = self.families.get_mut(heard.family as usize) {
             entry.seen = self.scrape;
-            self.last = Some(family);
+            self.last = Some(heard.family);
         }
     }
 
     pub(super) fn set_type(&mut self, family: &str, metric_type: MetricType) {
-        self.entry(family).metric_type = metric_type;
+        let entry = self.entry(family);
+        if entry.metadata.metric_type != metric_type {
+            entry.metadata.metric_type = metric_type;
+            entry.changes = entry.changes.wrapping_add(1);
+        }
     }
 
     pub(super) fn set_help(&mut self, family: &str, text: &str) {
-        let metadata = self.entry(family);
-        if metadata.help != text {
-            text.clone_into(&mut metadata.help);
+        let entry = self.entry(family);
+        if entry.metadata.help != text {
+            text.clone_into(&mut entry.metadata.help);
+            entry.changes = entry.changes.wrapping_add(1);
         }
     }
 
     pub(super) fn set_unit(&mut self, family: &str, unit: &str) {
-        let metadata = self.entry(family);
-        if metadata.unit != unit {
-            unit.clone_into(&mut metadata.unit);
+        let entry = self.entry(family);
+        if entry.metadata.unit != unit {
+            unit.clone_into(&mut entry.metadata.unit);
+            entry.changes = entry.changes.wrapping_add(1);
         }
     }
 
-    fn entry(&mut self, family: &str) -> &mut Metadata {
+    fn entry(&mut self, family: &str) -> &mut Entry {
         let id = match self.last.filter(|last| self.families.get(*last as usize).is_some_and(|e| *e.name == *family)) {
             Some(last) => last,
             None => self.index.get(family).copied().unwrap_or_else(|| self.add(family.into())),
@@ -91,7 +119,7 @@ impl MetadataCache {
         self.last = Some(id);
         let entry = &mut self.families[id as usize];
         entry.seen = self.scrape;
-        &mut entry.metadata
+        entry
     }
 
     fn add(&mut self, name: Arc<str>) -> FamilyId {

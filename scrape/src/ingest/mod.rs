@@ -31,7 +31,8 @@ use thiserror::Error;
 use crate::job::ContentTypeError;
 use crate::series_cache::{EntryId, Known, SeriesCache};
 use histogram::BucketLimits;
-use metadata::{FamilyId, MetadataCache};
+pub(crate) use metadata::Heard;
+use metadata::MetadataCache;
 use rules::{SeriesError, SeriesRules};
 
 /// As upstream: samples this far ahead of the scrape are out of bounds.
@@ -236,15 +237,16 @@ struct Scrape<'a> {
 enum Families {
     #[default]
     None,
-    One(FamilyId),
+    One(Heard),
     Several,
 }
 
 impl Families {
-    fn add(&mut self, family: Option<FamilyId>) {
+    fn add(&mut self, family: Option<Heard>) {
         *self = match (*self, family) {
             (Families::None, Some(family)) => Families::One(family),
-            (Families::One(before), Some(family)) if before != family => Families::Several,
+            (Families::One(before), Some(family)) if before.is_of(family) => Families::One(family),
+            (Families::One(_), Some(_)) => Families::Several,
             (same, _) => same,
         };
     }
@@ -262,7 +264,11 @@ impl Scrape<'_> {
                 if lines_from == Some(parser.position())
                     && let Some(lead) = self.cache.lead(id)
                 {
-                    let is_lead = |lines: &[u8]| self.cache.is_lead(&lead, lines);
+                    // The family may have said something else meanwhile, even further down in the same body.
+                    let is_lead = |lines: &[u8]| {
+                        lead.family.is_none_or(|family| self.metadata.is_unchanged(family))
+                            && self.cache.is_lead(&lead, lines)
+                    };
                     if !parser.skip_known(lead.len as usize, lead.metric_type, is_lead) {
                         break;
                     }

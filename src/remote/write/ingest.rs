@@ -16,6 +16,22 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 const FUTURE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Takes remote-write requests for a storage.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ferula::model::{ManualClock, Timestamp};
+/// use ferula::remote::write::WriteReceiver;
+/// use ferula::tsdb::Db;
+///
+/// let folder = tempfile::tempdir()?;
+/// let storage = Arc::new(Db::builder(folder.path()).open()?);
+/// let receiver = WriteReceiver::new(storage, Arc::new(ManualClock::at(Timestamp::from_millis(0))));
+/// // One series, `up`, with one sample, 1 at 0 ms.
+/// let message = b"\x0a\x1d\x0a\x0e\x0a\x08__name__\x12\x02up\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\0";
+/// let summary = receiver.write(&snap::raw::Encoder::new().compress_vec(message)?)?;
+/// assert_eq!(summary.samples, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct WriteReceiver {
     storage: Arc<dyn Appendable>,

@@ -100,8 +100,10 @@ fn commit(db: &Db, hosts: &[Host], part: std::ops::Range<usize>, step: u64, samp
     let mut values = values.iter();
     for host in hosts {
         for series in part.clone() {
-            host.labels(series, &mut pairs);
-            let id = appender.series(&pairs).unwrap();
+            let id = appender.known_series(host.encoded(series)).unwrap_or_else(|| {
+                host.labels(series, &mut pairs);
+                appender.series(&pairs).unwrap()
+            });
             for (step, value) in (step..step + samples).zip(&mut values) {
                 appender.append_float(id, Timestamp(host.time(step)), *value).unwrap();
             }

@@ -25,6 +25,9 @@ pub(crate) struct Host {
     text: String,
     labels: Vec<(Range<usize>, Range<usize>)>,
     series: Vec<Range<usize>>,
+    /// The labels of each series as a remote-write message has them.
+    encoded: Vec<u8>,
+    encoded_ends: Vec<usize>,
 }
 
 impl Host {
@@ -40,6 +43,8 @@ impl Host {
         self.text.clear();
         self.labels.clear();
         self.series.clear();
+        self.encoded.clear();
+        self.encoded_ends.clear();
         let seed = mix(number);
         let pods: Vec<String> =
             (0..50).map(|pod| format!("service-{}-{:08x}", pod % 25, mix(seed ^ pod) as u32)).collect();
@@ -97,7 +102,14 @@ impl Host {
         for (name, value) in all {
             let labels = (self.put(name), self.put(value));
             self.labels.push(labels);
+            assert!(name.len() + value.len() < 120, "all lengths are one byte");
+            self.encoded.extend([0x0A, (4 + name.len() + value.len()) as u8]);
+            for (tag, text) in [(0x0A, name), (0x12, value)] {
+                self.encoded.extend([tag, text.len() as u8]);
+                self.encoded.extend_from_slice(text.as_bytes());
+            }
         }
+        self.encoded_ends.push(self.encoded.len());
         self.series.push(first..self.labels.len());
     }
 
@@ -113,6 +125,13 @@ impl Host {
         pairs.clear();
         let labels = &self.labels[self.series[series].clone()];
         pairs.extend(labels.iter().map(|(name, value)| (&self.text[name.clone()], &self.text[value.clone()])));
+    }
+
+    /// The labels of a series as a remote-write message has them.
+    #[inline]
+    pub(crate) fn encoded(&self, series: usize) -> &[u8] {
+        let start = if series == 0 { 0 } else { self.encoded_ends[series - 1] };
+        &self.encoded[start..self.encoded_ends[series]]
     }
 
     /// The value of a series at a step: four in ten are counters of whole numbers, the others decimals, bytes, constants.

@@ -12,6 +12,72 @@ pub struct BitWriter<'a> {
     free: u8,
 }
 
+/// Takes bits.
+pub trait PutBits {
+    /// Appends the lowest `count` (1 to 64) bits of `value`; higher bits are ignored.
+    fn put(&mut self, value: u64, count: u32);
+}
+
+impl PutBits for BitWriter<'_> {
+    #[inline]
+    fn put(&mut self, value: u64, count: u32) {
+        BitWriter::put(self, value, count);
+    }
+}
+
+/// Up to 24 bytes of bits on their way to a buffer: one copy for all the pieces of a sample.
+#[derive(Debug)]
+pub struct StagedBits {
+    words: [u8; 32],
+    /// Whole words in `words`, in bytes, and the bits behind them, leftmost first.
+    bytes: usize,
+    tail: u64,
+    bits: u32,
+}
+
+impl StagedBits {
+    /// Takes the last byte off `bytes` if it has `free` (below 8) unused bits, to go on behind it.
+    #[inline]
+    pub fn resume(bytes: &mut Vec<u8>, free: u8) -> Self {
+        let last = if free > 0 { bytes.pop() } else { None };
+        let (tail, bits) = last.map_or((0, 0), |last| (u64::from(last) << 56, 8 - u32::from(free)));
+        Self { words: [0; 32], bytes: 0, tail, bits }
+    }
+
+    /// The bytes, and how many low bits of the last one are unused.
+    #[inline]
+    pub fn finish(&mut self) -> (&[u8], u8) {
+        self.store();
+        let length = self.bytes + self.bits.div_ceil(8) as usize;
+        (self.words.get(..length).unwrap_or(&self.words), (self.bits.wrapping_neg() % 8) as u8)
+    }
+
+    #[inline]
+    fn store(&mut self) {
+        if let Some(word) = self.words.get_mut(self.bytes..).and_then(<[u8]>::first_chunk_mut) {
+            *word = self.tail.to_be_bytes();
+        }
+    }
+}
+
+impl PutBits for StagedBits {
+    #[inline]
+    fn put(&mut self, value: u64, count: u32) {
+        let value = value << (64 - count);
+        self.tail |= value >> self.bits;
+        let bits = self.bits + count;
+        if bits < 64 {
+            self.bits = bits;
+            return;
+        }
+        self.store();
+        self.bytes += 8;
+        // What did not fit; a shift by all 64 bits leaves nothing.
+        self.tail = value.checked_shl(64 - self.bits).unwrap_or(0);
+        self.bits = bits - 64;
+    }
+}
+
 impl<'a> BitWriter<'a> {
     /// Goes on behind `bytes`, whose last byte has `free` (below 8) unused bits, all zero.
     pub fn resume(bytes: &'a mut Vec<u8>, free: u8) -> Self {
@@ -110,34 +176,51 @@ pub fn signed(bits: u64, width: u32) -> i64 {
 #[derive(Clone, Debug)]
 pub struct BitReader<'a> {
     bytes: &'a [u8],
-    next: usize,
-    /// Unread bits, leftmost first; at least the `valid` leftmost are real, and any beyond equal those still in `bytes`.
-    buffer: u64,
-    valid: u32,
+    /// Bits that have been read. There is no other state: what comes next is one load and one shift away, which is less
+    /// to wait for than a buffer that must be refilled.
+    position: usize,
 }
+
+/// How many bits [`BitReader::peek`] shows at least, if there are as many.
+pub(super) const PEEKED: u32 = 57;
 
 impl<'a> BitReader<'a> {
     /// Starts at the first bit.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, next: 0, buffer: 0, valid: 0 }
+        Self { bytes, position: 0 }
     }
 
-    /// Makes at least 56 bits available, or all that are left.
+    /// The next bits, leftmost first, without reading them: [`PEEKED`] of them at least, zeros beyond the end.
     #[inline]
-    fn refill(&mut self) {
-        if let Some(word) = self.bytes.get(self.next..).and_then(|rest| rest.first_chunk::<8>()) {
-            self.buffer |= u64::from_be_bytes(*word) >> self.valid;
-            let taken = (63 - self.valid) >> 3;
-            self.next += taken as usize;
-            self.valid += taken * 8;
-            return;
+    pub(super) fn peek(&self) -> u64 {
+        let from = self.position / 8;
+        let word = match self.bytes.get(from..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(word) => u64::from_be_bytes(*word),
+            None => self.last_word(from),
+        };
+        word << (self.position % 8)
+    }
+
+    /// The bytes from `from` on, less than eight.
+    #[cold]
+    fn last_word(&self, from: usize) -> u64 {
+        let rest = self.bytes.get(from..).unwrap_or_default().iter();
+        rest.zip((0..8).rev()).map(|(byte, place)| u64::from(*byte) << (8 * place)).sum()
+    }
+
+    /// Reads bits that were peeked at.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError::Truncated`].
+    #[inline]
+    pub(super) fn skip(&mut self, count: u32) -> Result<(), ChunkError> {
+        let position = self.position + count as usize;
+        if position > self.bytes.len() * 8 {
+            return Err(ChunkError::Truncated);
         }
-        while self.valid <= 56 {
-            let Some(&byte) = self.bytes.get(self.next) else { return };
-            self.buffer |= u64::from(byte) << (56 - self.valid);
-            self.next += 1;
-            self.valid += 8;
-        }
+        self.position = position;
+        Ok(())
     }
 
     /// The next `count` (0 to 64) bits.
@@ -147,22 +230,18 @@ impl<'a> BitReader<'a> {
     /// [`ChunkError::Truncated`].
     #[inline]
     pub fn take(&mut self, count: u32) -> Result<u64, ChunkError> {
-        if count > 56 {
-            let high = self.take(count - 32)?;
-            return Ok(high << 32 | self.take(32)?);
+        if count > PEEKED {
+            let high = self.take_peeked(count - 32)?;
+            return Ok(high << 32 | self.take_peeked(32)?);
         }
-        if count == 0 {
-            return Ok(0);
-        }
-        if self.valid < count {
-            self.refill();
-            if self.valid < count {
-                return Err(ChunkError::Truncated);
-            }
-        }
-        let value = self.buffer >> (64 - count);
-        self.buffer <<= count;
-        self.valid -= count;
+        self.take_peeked(count)
+    }
+
+    #[inline]
+    fn take_peeked(&mut self, count: u32) -> Result<u64, ChunkError> {
+        // Two shifts: one by all 64 bits would be none.
+        let value = self.peek() >> 1 >> (63 - count);
+        self.skip(count)?;
         Ok(value)
     }
 
@@ -173,16 +252,8 @@ impl<'a> BitReader<'a> {
     /// [`ChunkError::Truncated`].
     #[inline]
     pub fn take_ones(&mut self, most: u32) -> Result<u32, ChunkError> {
-        if self.valid <= most {
-            self.refill();
-        }
-        let ones = self.buffer.leading_ones().min(most);
-        let length = (ones + 1).min(most);
-        if self.valid < length {
-            return Err(ChunkError::Truncated);
-        }
-        self.buffer <<= length;
-        self.valid -= length;
+        let ones = self.peek().leading_ones().min(most);
+        self.skip((ones + 1).min(most))?;
         Ok(ones)
     }
 
@@ -242,7 +313,7 @@ impl<'a> BitReader<'a> {
 
     /// Bits that are not read yet.
     pub fn left(&self) -> usize {
-        (self.bytes.len() - self.next) * 8 + self.valid as usize
+        self.bytes.len() * 8 - self.position
     }
 
     /// Unused low bits of the byte that holds the last bit read: what a [`BitWriter`] needs to go on behind it.
@@ -307,6 +378,30 @@ mod tests {
             };
             prop_assert_eq!(read(&bytes), Ok(free));
             prop_assert_eq!(read(&bytes[..bytes.len() - 1]), Err(ChunkError::Truncated));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn staged_bits_are_the_same_bits(
+            before in prop::collection::vec((any::<u64>(), 1u32..=64), 0..5),
+            pieces in prop::collection::vec((any::<u64>(), 1u32..=64), 0..3),
+        ) {
+            let (mut plain, mut staged) = (Vec::new(), Vec::new());
+            let mut writer = BitWriter::resume(&mut plain, 0);
+            before.iter().for_each(|(value, count)| writer.put(*value, *count));
+            let free = writer.free();
+            staged.extend_from_slice(&plain);
+            let mut writer = BitWriter::resume(&mut plain, free);
+            let mut stage = StagedBits::resume(&mut staged, free);
+            for (value, count) in pieces {
+                writer.put(value, count);
+                stage.put(value, count);
+            }
+            let free = writer.free();
+            let (bytes, staged_free) = stage.finish();
+            staged.extend_from_slice(bytes);
+            prop_assert_eq!((staged, staged_free), (plain, free));
         }
     }
 

@@ -8,7 +8,7 @@
 
 use ferula_model::{Columns, TimeRange};
 
-use super::bits::{BitReader, BitWriter, fits, signed};
+use super::bits::{BitReader, PEEKED, PutBits, StagedBits, fits, signed};
 use super::{ChunkError, count_up};
 
 /// What must be known to append one more sample to an XOR chunk. The chunk's bytes belong to the caller.
@@ -26,30 +26,34 @@ impl XorAppender {
     #[inline]
     pub fn append(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64) {
         if bytes.is_empty() {
+            make_room(bytes, FIRST_BYTES);
             bytes.extend_from_slice(&[0, 0]);
             self.free = 0;
         }
         let count = count_up(bytes);
-        let mut writer = BitWriter::resume(bytes, self.free);
+        let mut bits = StagedBits::resume(bytes, self.free);
         match count {
             1 => {
-                writer.put_varint(time);
-                writer.put(value.to_bits(), 64);
+                put_uvarint(&mut bits, ((time << 1) ^ (time >> 63)) as u64);
+                bits.put(value.to_bits(), 64);
                 self.window = XorWindow::starting_at(value);
             }
             2 => {
                 self.delta = time.wrapping_sub(self.time);
-                writer.put_uvarint(self.delta as u64);
-                self.window.put(&mut writer, value);
+                put_uvarint(&mut bits, self.delta as u64);
+                self.window.put(&mut bits, value);
             }
             _ => {
                 let delta = time.wrapping_sub(self.time);
-                put_dod(&mut writer, delta.wrapping_sub(self.delta));
+                put_dod(&mut bits, delta.wrapping_sub(self.delta));
                 self.delta = delta;
-                self.window.put(&mut writer, value);
+                self.window.put(&mut bits, value);
             }
         }
-        self.free = writer.free();
+        let (staged, free) = bits.finish();
+        make_room(bytes, staged.len());
+        bytes.extend_from_slice(staged);
+        self.free = free;
         self.time = time;
     }
 
@@ -95,7 +99,29 @@ impl XorAppender {
     }
 }
 
-fn put_dod(writer: &mut BitWriter<'_>, dod: i64) {
+/// Bytes of a chunk with one sample of this century.
+const FIRST_BYTES: usize = 16;
+
+/// Makes room for `more` bytes. A head has a million of these buffers, so they grow by a quarter and not by doubling, to
+/// sizes that waste nothing in common allocators: 8 bytes below a multiple of 16.
+#[inline]
+fn make_room(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        let wanted = bytes.len() + more.max(bytes.len() / 4);
+        bytes.reserve_exact((wanted + 8).next_multiple_of(16) - 8 - bytes.len());
+    }
+}
+
+fn put_uvarint(bits: &mut StagedBits, mut value: u64) {
+    while value >= 0x80 {
+        bits.put(value & 0x7F | 0x80, 8);
+        value >>= 7;
+    }
+    bits.put(value, 8);
+}
+
+#[inline]
+fn put_dod(writer: &mut StagedBits, dod: i64) {
     if dod == 0 {
         writer.put(0, 1);
     } else if fits(dod, 14) {
@@ -117,25 +143,51 @@ fn put_dod(writer: &mut BitWriter<'_>, dod: i64) {
 /// See [`ChunkError`].
 pub fn decode(bytes: &[u8], range: TimeRange, columns: &mut Columns) -> Result<(), ChunkError> {
     let mut samples = Samples::new(bytes)?;
-    let expected = usize::from(samples.left).min(bytes.len() * 4);
-    columns.times.reserve(expected);
-    columns.values.reserve(expected);
-    let (min, max) = (range.min.as_millis(), range.max.as_millis());
-    let result = loop {
-        match samples.next() {
-            Ok(Some((time, _))) if time < min => {}
-            Ok(Some((time, value))) if time <= max => {
-                columns.times.push(time);
-                columns.values.push(value);
-            }
-            Ok(_) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-    };
+    let from = columns.times.len();
+    // A sample takes two bits at least.
+    let room = usize::from(samples.left).min(bytes.len() * 4);
+    columns.times.resize(from + room, 0);
+    columns.values.resize(from + room, 0.0);
+    let times = columns.times.get_mut(from..).unwrap_or_default();
+    let values = columns.values.get_mut(from..).unwrap_or_default();
+    let mut out = Out { times, values, written: 0, max: range.max.as_millis() };
+    let result = samples.write(&mut out);
+    let written = out.written;
+    columns.times.truncate(from + written);
+    columns.values.truncate(from + written);
+    let min = range.min.as_millis();
+    let early = columns.times.get(from..).unwrap_or_default().partition_point(|time| *time < min);
+    if early > 0 {
+        columns.times.drain(from..from + early);
+        columns.values.drain(from..from + early);
+    }
     if !columns.starts.is_empty() {
         columns.starts.resize(columns.times.len(), 0);
     }
     result
+}
+
+/// Where decoded samples go.
+struct Out<'a> {
+    times: &'a mut [i64],
+    values: &'a mut [f64],
+    written: usize,
+    /// Samples after this time are not wanted.
+    max: i64,
+}
+
+impl Out<'_> {
+    /// Writes a sample; false if it is not wanted or there is no room, which ends the chunk.
+    #[inline]
+    fn push(&mut self, time: i64, value: u64) -> bool {
+        let slots = (self.times.get_mut(self.written), self.values.get_mut(self.written));
+        let (Some(time_slot), Some(value_slot)) = slots else { return false };
+        *time_slot = time;
+        *value_slot = f64::from_bits(value);
+        let wanted = time <= self.max;
+        self.written += usize::from(wanted);
+        wanted
+    }
 }
 
 /// Walks the samples of a chunk.
@@ -153,6 +205,80 @@ impl<'a> Samples<'a> {
         let mut bits = BitReader::new(bytes);
         let left = bits.take(16)? as u16;
         Ok(Self { bits, read: 0, left, time: 0, delta: 0, window: XorWindow::default() })
+    }
+
+    /// Writes all samples: the first two as they come, the others in a loop that looks at several bits at once.
+    fn write(&mut self, out: &mut Out<'_>) -> Result<(), ChunkError> {
+        while self.read < 2 {
+            let Some((time, value)) = self.next()? else { return Ok(()) };
+            if !out.push(time, value.to_bits()) {
+                return Ok(());
+            }
+        }
+        let Self { bits, left, time, delta, window, .. } = self;
+        // Copies, so that all of it stays in registers.
+        let (mut bits, mut time, mut delta, mut left) = (bits.clone(), *time, *delta, u32::from(*left));
+        let mut value = window.value;
+        // The window as leading bits and width; width 0: there is none yet.
+        let (mut leading, mut width) = match window.leading {
+            XorWindow::NO_WINDOW => (0, 0),
+            leading => (u32::from(leading), 64 - u32::from(leading) - u32::from(window.trailing)),
+        };
+        while left > 0 {
+            let peeked = bits.peek();
+            // Samples that keep step and value are two zeros each: take all that are in sight.
+            let zeros = peeked.leading_zeros();
+            if zeros >= 2 {
+                let run = (zeros.min(PEEKED) / 2).min(left).min((bits.left() / 2) as u32);
+                if run == 0 {
+                    return Err(ChunkError::Truncated);
+                }
+                for _ in 0..run {
+                    time = next_time(time, delta)?;
+                    if !out.push(time, value) {
+                        return Ok(());
+                    }
+                }
+                bits.skip(2 * run)?;
+                left -= run;
+                continue;
+            }
+            left -= 1;
+            let ones = peeked.leading_ones().min(4);
+            if ones == 4 {
+                bits.skip(4)?;
+                delta = delta.wrapping_add(bits.take(64)? as i64);
+            } else if ones > 0 {
+                let (prefix, size) = (ones + 1, 11 + 3 * ones);
+                delta = delta.wrapping_add(signed((peeked << prefix) >> (64 - size), size));
+                bits.skip(prefix + size)?;
+            } else {
+                bits.skip(1)?;
+            }
+            time = next_time(time, delta)?;
+            let peeked = bits.peek();
+            if peeked >> 63 == 0 {
+                bits.skip(1)?;
+            } else {
+                let is_new = peeked >> 62 & 1 == 1;
+                let header = peeked << 2 >> 53;
+                let new_width = if header & 0x3F == 0 { 64 } else { (header & 0x3F) as u32 };
+                leading = if is_new { (header >> 6) as u32 } else { leading };
+                width = if is_new { new_width } else { width };
+                if width == 0 {
+                    return Err(ChunkError::Malformed("a window is used before it is opened"));
+                }
+                let Some(trailing) = 64u32.checked_sub(leading + width) else {
+                    return Err(ChunkError::Malformed("a window is wider than a float"));
+                };
+                bits.skip(if is_new { 13 } else { 2 })?;
+                value ^= bits.take(width)? << trailing;
+            }
+            if !out.push(time, value) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     #[inline]
@@ -227,7 +353,7 @@ impl XorWindow {
     }
 
     #[inline]
-    pub(super) fn put(&mut self, writer: &mut BitWriter<'_>, value: f64) {
+    pub(super) fn put(&mut self, writer: &mut impl PutBits, value: f64) {
         let xor = value.to_bits() ^ self.value;
         if xor == 0 {
             return writer.put(0, 1);
@@ -262,7 +388,7 @@ impl XorWindow {
 
     /// Opens a window around `xor` (not 0) and writes both.
     #[inline]
-    pub(super) fn put_new(&mut self, writer: &mut BitWriter<'_>, xor: u64) {
+    pub(super) fn put_new(&mut self, writer: &mut impl PutBits, xor: u64) {
         self.leading = (xor.leading_zeros() as u8).min(31);
         self.trailing = xor.trailing_zeros() as u8;
         let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
@@ -371,6 +497,24 @@ mod tests {
         // Count 3; t0 = 1000 as zigzag d0 0f; 1.0; delta 15000 as 98 75; same value; then dod 0, same value.
         let bytes = encoded(&[(1000, 1.0), (16_000, 1.0), (31_000, 1.0)]);
         assert_eq!(bytes, [0, 3, 0xD0, 0x0F, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0, 0x98, 0x75, 0x00]);
+    }
+
+    #[test]
+    fn long_runs_at_the_end_of_a_chunk_are_all_there() {
+        for count in 1..200 {
+            let samples: Vec<_> = (0..count).map(|i| (i * 15_000, 1.0)).collect();
+            let mut columns = Columns::default();
+            decode(&encoded(&samples), TimeRange::ALL, &mut columns).unwrap();
+            assert_eq!(columns.times.len(), samples.len());
+            let range = TimeRange::new(ferula_model::Timestamp(15_000 * 3), ferula_model::Timestamp(15_000 * 100));
+            columns.clear();
+            columns.times.push(7);
+            columns.values.push(7.0);
+            decode(&encoded(&samples), range, &mut columns).unwrap();
+            let wanted = (3..count.min(101)).map(|i| i * 15_000);
+            assert!(columns.times.iter().copied().eq(std::iter::once(7).chain(wanted)));
+            assert_eq!(columns.values.len(), columns.times.len());
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Index {
     }
 
     /// The symbols of name and value of each label, by rising name.
-    pub(super) fn pairs<'a>(&'a self, packed: &'a [u32]) -> impl ExactSizeIterator<Item = (u32, u32)> + 'a {
+    pub(super) fn pairs<'a>(&'a self, packed: &'a [u32]) -> impl ExactSizeIterator<Item = (u32, u32)> + Clone + 'a {
         let (shape, values) =
             packed.split_first().map_or((u32::MAX, [].as_slice()), |(shape, values)| (*shape, values));
         let names = self.shapes.get(shape as usize).map_or([].as_slice(), |names| names);
@@ -69,7 +69,10 @@ impl Index {
     }
 
     /// Name and value of each label, by rising name.
-    pub(super) fn texts<'a>(&'a self, packed: &'a [u32]) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + 'a {
+    pub(super) fn texts<'a>(
+        &'a self,
+        packed: &'a [u32],
+    ) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone + 'a {
         self.pairs(packed).map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)))
     }
 

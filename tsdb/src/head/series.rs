@@ -257,10 +257,6 @@ impl Series {
             self.chunk_start = time;
             self.chunk_end = range_end(time, block_range);
         }
-        // A sample takes at most 19 bytes. Growth by a quarter wastes less than doubling in a million small buffers.
-        if self.chunk.capacity() - self.chunk.len() < 20 {
-            self.chunk.reserve_exact((self.chunk.len() / 4).max(20));
-        }
         self.floats.append(&mut self.chunk, time, value);
         self.kind = Kind::Float;
     }

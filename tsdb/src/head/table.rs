@@ -79,12 +79,21 @@ impl Table {
 
     /// The fingerprint of labels in their order.
     #[inline]
-    pub(super) fn fingerprint<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Fingerprint {
-        let mut encoded: smallvec::SmallVec<[u8; 1024]> = smallvec::SmallVec::new();
-        for (name, value) in labels {
-            put_label(&mut encoded, name.as_bytes(), value.as_bytes());
+    pub(super) fn fingerprint<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Fingerprint {
+        let texts = |(name, value): (&str, &str)| name.len() + value.len() + LABEL_OVERHEAD_MAX;
+        let bytes_max: usize = labels.clone().map(texts).sum();
+        if bytes_max <= ON_STACK {
+            return self.fingerprint_in(&mut [0; ON_STACK], labels);
         }
-        self.fingerprint_encoded(&encoded)
+        self.fingerprint_in(&mut vec![0; bytes_max], labels)
+    }
+
+    #[inline]
+    fn fingerprint_in<'a>(&self, encoded: &mut [u8], labels: impl Iterator<Item = (&'a str, &'a str)>) -> Fingerprint {
+        let mut out = Encoder { out: encoded, used: 0 };
+        labels.for_each(|(name, value)| out.label(name.as_bytes(), value.as_bytes()));
+        let used = out.used;
+        self.fingerprint_encoded(encoded.get(..used).unwrap_or_default())
     }
 
     /// The fingerprint of labels that are encoded as in a remote-write message: for each label, by rising name, field 1
@@ -202,26 +211,74 @@ impl Cards {
     }
 }
 
-/// Appends a label as a field 1 that holds the fields 1 and 2.
-fn put_label(out: &mut smallvec::SmallVec<[u8; 1024]>, name: &[u8], value: &[u8]) {
-    let inner = 2 + uvarint_bytes(name.len()) + name.len() + uvarint_bytes(value.len()) + value.len();
-    out.push(0x0A);
-    put_uvarint(out, inner);
-    for (tag, text) in [(0x0A, name), (0x12, value)] {
-        out.push(tag);
-        put_uvarint(out, text.len());
-        out.extend_from_slice(text);
+/// Label sets up to this size are encoded on the stack.
+const ON_STACK: usize = 1024;
+/// Three tags and three lengths of at most ten bytes.
+const LABEL_OVERHEAD_MAX: usize = 33;
+
+/// Encodes labels into a buffer that is large enough.
+struct Encoder<'a> {
+    out: &'a mut [u8],
+    used: usize,
+}
+
+impl Encoder<'_> {
+    /// A field 1 that holds the fields 1 and 2.
+    #[inline]
+    fn label(&mut self, name: &[u8], value: &[u8]) {
+        let inner = 2 + uvarint_bytes(name.len()) + name.len() + uvarint_bytes(value.len()) + value.len();
+        self.byte(0x0A);
+        self.uvarint(inner);
+        for (tag, text) in [(0x0A, name), (0x12, value)] {
+            self.byte(tag);
+            self.uvarint(text.len());
+            self.text(text);
+        }
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.out[self.used] = byte;
+        self.used += 1;
+    }
+
+    #[inline]
+    fn uvarint(&mut self, mut value: usize) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    /// Short texts are most of all; two words that overlap are faster than a call.
+    #[inline]
+    fn text(&mut self, text: &[u8]) {
+        let out = &mut self.out[self.used..self.used + text.len()];
+        self.used += text.len();
+        match text.len() {
+            8..=16 => overlapping::<8>(text, out),
+            4..=7 => overlapping::<4>(text, out),
+            0..=3 => out.iter_mut().zip(text).for_each(|(to, from)| *to = *from),
+            _ => out.copy_from_slice(text),
+        }
     }
 }
 
-fn put_uvarint(out: &mut smallvec::SmallVec<[u8; 1024]>, mut value: usize) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+/// Copies `N` to `2 * N` bytes.
+#[inline]
+fn overlapping<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+        if let Some(to) = to.first_chunk_mut::<N>() {
+            *to = *first;
+        }
+        if let Some(to) = to.last_chunk_mut::<N>() {
+            *to = *last;
+        }
     }
-    out.push(value as u8);
 }
 
+#[inline]
 fn uvarint_bytes(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }

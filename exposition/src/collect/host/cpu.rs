@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::source::{Failure, Source, number};
+use super::{Filter, HostOptions};
 use crate::collect::Families;
 
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
@@ -13,7 +14,12 @@ const HOTPLUG_IDLE_STEP: f64 = 3.0;
 /// Times by processor: the modes, then guest and guest at low priority.
 pub(super) type Times = BTreeMap<String, [f64; 10]>;
 
-pub(super) fn collect(source: &Source<'_>, info: bool, known: &mut Times, out: &mut Families) -> Result<(), Failure> {
+pub(super) fn collect(
+    source: &Source<'_>,
+    options: &HostOptions,
+    known: &mut Times,
+    out: &mut Families,
+) -> Result<(), Failure> {
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     for line in source.proc("stat")?.lines() {
         let mut fields = line.split_ascii_whitespace();
@@ -40,8 +46,8 @@ pub(super) fn collect(source: &Source<'_>, info: bool, known: &mut Times, out: &
     for cpu in source.sys("devices/system/cpu/isolated").iter().flat_map(|list| ranges(list)) {
         out.gauge("node_cpu_isolated", "Whether each core is isolated.", &[("cpu", &cpu.to_string())], 1.0);
     }
-    if info {
-        self::info(source, out)?;
+    if options.cpu_info {
+        info(source, options, out)?;
     }
     Ok(())
 }
@@ -93,8 +99,9 @@ fn throttles(source: &Source<'_>, out: &mut Families) {
     }
 }
 
-fn info(source: &Source<'_>, out: &mut Families) -> Result<(), Failure> {
+fn info(source: &Source<'_>, options: &HostOptions, out: &mut Families) -> Result<(), Failure> {
     let text = source.proc("cpuinfo")?;
+    let mut first = true;
     for block in text.split("\n\n").filter(|block| !block.trim().is_empty()) {
         let fields: BTreeMap<_, _> =
             block.lines().filter_map(|line| line.split_once(':')).map(|(k, v)| (k.trim(), v.trim())).collect();
@@ -115,8 +122,23 @@ fn info(source: &Source<'_>, out: &mut Families) -> Result<(), Failure> {
         let place = &labels[..3];
         let help = "CPU frequency in hertz from /proc/cpuinfo.";
         out.gauge("node_cpu_frequency_hertz", help, place, number(field("cpu MHz")) * 1e6);
+        if first {
+            // Those of the first processor stand for all.
+            let help = "The `flags` field of CPU information from /proc/cpuinfo taken from the first core.";
+            words("node_cpu_flag_info", help, "flag", field("flags"), &options.cpu_flags, out);
+            let help = "The `bugs` field of CPU information from /proc/cpuinfo taken from the first core.";
+            words("node_cpu_bug_info", help, "bug", field("bugs"), &options.cpu_bugs, out);
+        }
+        first = false;
     }
     Ok(())
+}
+
+fn words(name: &str, help: &str, label: &str, words: &str, filter: &Option<Filter>, out: &mut Families) {
+    let Some(filter) = filter else { return };
+    for word in words.split_ascii_whitespace().filter(|word| filter.keeps(word)) {
+        out.gauge(name, help, &[(label, word)], 1.0);
+    }
 }
 
 /// The numbers of a list such as `0-3,8`.

@@ -1,7 +1,12 @@
 //! `filesystem`: how full mounted file systems are.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+
+use parking_lot::Mutex;
+use rustix::fs::StatVfs;
 
 use super::HostOptions;
 use super::source::{Failure, Source};
@@ -18,20 +23,82 @@ struct Mount {
     read_only: bool,
 }
 
-pub(super) fn collect(source: &Source<'_>, options: &HostOptions, out: &mut Families) -> Result<(), Failure> {
+/// File systems that did not answer in time. A thread each waits for them to do so, in the kernel, where nothing can end it.
+pub(super) type Stuck = Arc<Mutex<HashSet<PathBuf>>>;
+
+pub(super) fn collect(
+    source: &Source<'_>,
+    options: &HostOptions,
+    stuck: &Stuck,
+    out: &mut Families,
+) -> Result<(), Failure> {
     // In a container, process 1 of the host's proc sees the host's mounts.
     let text = source.proc("1/mountinfo").or_else(|_| source.proc("self/mountinfo"))?;
     let mut seen = HashSet::new();
+    let mut mounts = Vec::new();
     for mut mount in text.lines().filter_map(Mount::parse) {
         let Some(mount_point) = below(&options.root, &mount.mount_point) else { continue };
         mount.mount_point = mount_point;
         let kept = options.mount_points.keeps(&mount.mount_point) && options.filesystem_types.keeps(&mount.filesystem);
         if kept && seen.insert((mount.device.clone(), mount.mount_point.clone(), mount.filesystem.clone())) {
-            tell(&options.root, &mount, out);
+            mounts.push(mount);
         }
+    }
+    let paths = mounts.iter().map(|mount| options.root.join(mount.mount_point.trim_start_matches('/')));
+    let answers = ask(&paths.collect::<Vec<_>>(), stuck, stat, |answers| answers.recv_timeout(options.mount_timeout));
+    for (mount, answer) in mounts.iter().zip(answers) {
+        tell(mount, answer, out);
     }
     Ok(())
 }
+
+/// What a file system says of itself, or why it does not.
+type Answer = Result<StatVfs, String>;
+
+fn stat(path: &Path) -> Answer {
+    rustix::fs::statvfs(path).map_err(|error| error.to_string())
+}
+
+/// The answer of each path. One that does not come in time is given up, until it has come; the others are asked from another
+/// thread.
+fn ask(
+    paths: &[PathBuf],
+    stuck: &Stuck,
+    stat: fn(&Path) -> Answer,
+    mut receive: impl FnMut(&Receiver<Answer>) -> Result<Answer, RecvTimeoutError>,
+) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(paths.len());
+    while answers.len() < paths.len() {
+        let rest: Vec<PathBuf> = paths.iter().skip(answers.len()).cloned().collect();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let known_stuck = Arc::clone(stuck);
+        let asking = rest.clone();
+        std::thread::spawn(move || {
+            for path in asking {
+                let answer = if known_stuck.lock().contains(&path) { Err(STUCK.to_owned()) } else { stat(&path) };
+                if sender.send(answer).is_err() {
+                    // Given up; it has answered after all.
+                    known_stuck.lock().remove(&path);
+                    return;
+                }
+            }
+        });
+        for path in rest {
+            match receive(&receiver) {
+                Ok(answer) => answers.push(answer),
+                Err(_) => {
+                    stuck.lock().insert(path);
+                    answers.push(Err(STUCK.to_owned()));
+                    break;
+                }
+            }
+        }
+    }
+    answers
+}
+
+/// As upstream says it.
+const STUCK: &str = "mountpoint timeout";
 
 /// The mount point as the host sees it; `None` if it is not below the host's root.
 fn below(root: &Path, mount_point: &str) -> Option<String> {
@@ -39,10 +106,8 @@ fn below(root: &Path, mount_point: &str) -> Option<String> {
     Some(format!("/{}", rest.display()))
 }
 
-fn tell(root: &Path, mount: &Mount, out: &mut Families) {
-    let path = root.join(mount.mount_point.trim_start_matches('/'));
-    let outcome = rustix::fs::statvfs(&path);
-    let error = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+fn tell(mount: &Mount, outcome: Answer, out: &mut Families) {
+    let error = outcome.as_ref().err().cloned().unwrap_or_default();
     let labels = [
         ("device", mount.device.as_str()),
         ("mountpoint", mount.mount_point.as_str()),
@@ -126,5 +191,40 @@ mod tests {
         assert!(Mount::parse("1 2 8:1 / / ro - ext4 /dev/sda1 rw").unwrap().read_only);
         assert_eq!(below(Path::new("/host"), "/host/data").as_deref(), Some("/data"));
         assert_eq!(below(Path::new("/host"), "/data"), None);
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_answer_is_given_up_until_it_does() {
+        static RELEASED: (Mutex<bool>, parking_lot::Condvar) = (Mutex::new(false), parking_lot::Condvar::new());
+        fn stat(path: &Path) -> Answer {
+            if path == Path::new("/stuck") {
+                let mut released = RELEASED.0.lock();
+                RELEASED.1.wait_while(&mut released, |released| !*released);
+            }
+            Err(format!("asked {}", path.display()))
+        }
+        let paths: Vec<PathBuf> = ["/a", "/stuck", "/b"].map(PathBuf::from).to_vec();
+        let stuck = Stuck::default();
+        let told = |patience: &mut dyn FnMut() -> bool| {
+            let answers = ask(&paths, &stuck, stat, |answers| match patience() {
+                true => answers.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => Err(RecvTimeoutError::Timeout),
+            });
+            answers.into_iter().map(|answer| answer.err().unwrap_or_default()).collect::<Vec<_>>()
+        };
+        let mut turn = 0;
+        let mut second_times_out = || {
+            turn += 1;
+            turn != 2
+        };
+        let given_up = ["asked /a", STUCK, "asked /b"];
+        assert_eq!(told(&mut second_times_out), given_up);
+        assert_eq!(told(&mut || true), given_up, "it is not asked again");
+        *RELEASED.0.lock() = true;
+        RELEASED.1.notify_all();
+        while stuck.lock().contains(Path::new("/stuck")) {
+            std::thread::yield_now();
+        }
+        assert_eq!(told(&mut || true), ["asked /a", "asked /stuck", "asked /b"]);
     }
 }

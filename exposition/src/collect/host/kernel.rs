@@ -2,6 +2,7 @@
 
 use ferula_model::Timestamp;
 
+use super::HostTimeZone;
 use super::source::{Failure, Source, number};
 use crate::collect::Families;
 
@@ -13,7 +14,11 @@ pub(super) fn load(source: &Source<'_>, out: &mut Families) -> Result<(), Failur
     Ok(())
 }
 
-pub(super) fn stat(source: &Source<'_>, out: &mut Families) -> Result<(), Failure> {
+/// The kinds of software interrupts, as the kernel counts them behind their sum.
+const SOFTIRQS: [&str; 10] =
+    ["hi", "timer", "net_tx", "net_rx", "block", "block_iopoll", "tasklet", "sched", "hrtimer", "rcu"];
+
+pub(super) fn stat(source: &Source<'_>, softirqs: bool, out: &mut Families) -> Result<(), Failure> {
     for line in source.proc("stat")?.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(field), Some(value)) = (words.next(), words.next()) else { continue };
@@ -26,6 +31,12 @@ pub(super) fn stat(source: &Source<'_>, out: &mut Families) -> Result<(), Failur
             "procs_running" => out.gauge("node_procs_running", "Number of processes in runnable state.", &[], value),
             "procs_blocked" => {
                 out.gauge("node_procs_blocked", "Number of processes blocked waiting for I/O to complete.", &[], value);
+            }
+            "softirq" if softirqs => {
+                for (vector, count) in SOFTIRQS.iter().zip(words) {
+                    let help = "Number of softirq calls.";
+                    out.counter("node_softirqs_total", help, &[("vector", vector)], number(count));
+                }
             }
             _ => {}
         }
@@ -68,10 +79,16 @@ pub(super) fn pressure(source: &Source<'_>, out: &mut Families) -> Result<(), Fa
     if any { Ok(()) } else { Err(Failure) }
 }
 
-pub(super) fn time(source: &Source<'_>, now: Timestamp, out: &mut Families) -> Result<(), Failure> {
+pub(super) fn time(
+    source: &Source<'_>,
+    time_zone: &HostTimeZone,
+    now: Timestamp,
+    out: &mut Families,
+) -> Result<(), Failure> {
     out.gauge("node_time_seconds", "System time in seconds since epoch (1970).", &[], now.as_secs_f64());
     let help = "System time zone offset in seconds.";
-    out.gauge("node_time_zone_offset_seconds", help, &[("time_zone", "UTC")], 0.0);
+    let (zone, offset) = time_zone.at(now);
+    out.gauge("node_time_zone_offset_seconds", help, &[("time_zone", &zone)], offset);
     for name in source.sys_names("devices/system/clocksource") {
         let Some(device) = name.strip_prefix("clocksource") else { continue };
         let file = |file: &str| source.sys(&format!("devices/system/clocksource/{name}/{file}")).unwrap_or_default();
