@@ -13,13 +13,13 @@ use std::time::Duration;
 use ferula_alerting::rule::RuleLanguage;
 use ferula_alerting::{
     Alert, AlertRelabel, AlertSink, AlertmanagerSet, Endpoints, EngineSource, Notifier, NotifierConfig,
-    NotifierOptions, RuleFile, RuleManager, RuleManagerOptions, RuleSettings, Rules, Webhook, WebhookSink,
+    NotifierOptions, QuerySource, RuleFile, RuleManager, RuleManagerOptions, RuleSettings, Rules, Webhook, WebhookSink,
     endpoints_of_group,
 };
 use ferula_exposition::Registry;
-use ferula_model::{Clock, Labels};
+use ferula_model::{Clock, Labels, Timestamp};
 use ferula_promql::syntax::Dialect;
-use ferula_promql::{CancelToken, Engine};
+use ferula_promql::{Answer, CancelToken, Engine, QueryError};
 use ferula_scrape::ScrapeManager;
 use ferula_scrape::discovery::DiscoveryWatch;
 use ferula_scrape::relabel::{NameScheme, RelabelConfig, relabel};
@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 
 use crate::config::{AlertmanagerSection, Config};
 use crate::error::Error;
+use crate::metrics::QueryMetrics;
 
 /// What a host says about rules and notification.
 #[derive(Clone)]
@@ -76,11 +77,13 @@ impl Alerting {
         options: AlertingOptions,
         db: &Arc<Db>,
         engine: &Arc<Engine>,
+        metrics: &Arc<QueryMetrics>,
         clock: &Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Self, Error> {
         let cancel = CancelToken::new();
         let source = EngineSource::new(Arc::clone(engine), db.clone()).cancel(cancel.clone());
+        let source = Observed { source, metrics: Arc::clone(metrics) };
         let notifier = Arc::new(Notifier::new(options.notifier.registry(registry.clone()))?);
         let mut manager = RuleManagerOptions::new(Arc::new(source), db.clone(), Arc::clone(clock))
             .registry(registry.clone())
@@ -180,6 +183,20 @@ impl Alerting {
         for webhook in &self.webhooks {
             webhook.stop().await;
         }
+    }
+}
+
+/// Answers the queries of rules, and counts them as all others.
+struct Observed {
+    source: EngineSource,
+    metrics: Arc<QueryMetrics>,
+}
+
+impl QuerySource for Observed {
+    fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+        let answer = self.source.instant(query, at)?;
+        self.metrics.observe(&answer.statistics);
+        Ok(answer)
     }
 }
 

@@ -36,7 +36,7 @@ pub struct MonitorBuilder {
     pub(crate) path: PathBuf,
     pub(crate) source: Source,
     pub(crate) web: Web,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Option<Registry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) engine: EngineOptions,
@@ -99,7 +99,7 @@ impl MonitorBuilder {
                 admin: false,
                 lifecycle: false,
             },
-            registry: Registry::new(),
+            registry: None,
             clock: Arc::new(SystemClock),
             transport: Arc::new(HttpTransport::default()),
             engine: EngineOptions::default(),
@@ -319,10 +319,10 @@ impl MonitorBuilder {
     }
 
     /// Where the monitor's own metrics go; `/metrics` shows all of it. A host registers its metrics in the same one.
-    /// Default: one of its own, see [`Monitor::registry`].
+    /// Default: one of its own, see [`Monitor::registry`]. A registry without a clock gets no summaries.
     #[must_use]
     pub fn registry(mut self, registry: Registry) -> Self {
-        self.registry = registry;
+        self.registry = Some(registry);
         self
     }
 

@@ -159,7 +159,8 @@ impl Monitor {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let (registry, clock) = (builder.registry.clone(), Arc::clone(&builder.clock));
+        let clock = Arc::clone(&builder.clock);
+        let registry = builder.registry.clone().unwrap_or_else(|| Registry::with_clock(Arc::clone(&clock)));
         let ready = metrics::describe(&registry, &builder.about.build)?;
         let (web, own_metrics, auto_reload) = (builder.web.clone(), builder.own_metrics, builder.auto_reload);
         let progress = ReplayProgress::default();
@@ -177,7 +178,8 @@ impl Monitor {
 
         let external_url = web.external_url.clone().unwrap_or_else(|| external_url(&addresses));
         let own_port = addresses.first().map_or(0, SocketAddr::port);
-        let core = Core::open(builder, config, ExternalUrl { own_port, ..external_url }, &progress).await?;
+        let external_url = ExternalUrl { own_port, ..external_url };
+        let core = Core::open(builder, config, registry.clone(), external_url, &progress).await?;
         metrics::watch(&core)?;
         let api = core.api(web.admin);
         let (mut work, mut upkeep) = (Tasks::new(), Tasks::new());
@@ -371,10 +373,11 @@ impl Core {
     async fn open(
         builder: MonitorBuilder,
         config: Config,
+        registry: Registry,
         external_url: ExternalUrl,
         progress: &ReplayProgress,
     ) -> Result<Arc<Self>, Error> {
-        let (registry, clock) = (builder.registry.clone(), Arc::clone(&builder.clock));
+        let clock = Arc::clone(&builder.clock);
         let mut engine = builder.engine.clone();
         builder.features.apply_to_engine(&mut engine);
         let transport = Arc::clone(&builder.transport);
@@ -390,14 +393,15 @@ impl Core {
             .server(&host_name(), &config.global.external_labels);
         let scrape = Arc::new(ScrapeManager::new(features.scrape_options(scrape))?);
         let engine = Arc::new(Engine::new(engine));
+        let queries = Arc::new(QueryMetrics::register(&registry)?);
         let core = Arc::new(Self {
-            alerting: Alerting::start(alerting, &db, &engine, &clock, &registry)?,
+            alerting: Alerting::start(alerting, &db, &engine, &queries, &clock, &registry)?,
             db,
             engine,
             scrape,
             external_url,
             reloads: ReloadMetrics::register(&registry)?,
-            queries: Arc::new(QueryMetrics::register(&registry)?),
+            queries,
             registry,
             about,
             retention,

@@ -6,9 +6,12 @@
 mod storage;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ferula_exposition::collect::ProcessCollector;
-use ferula_exposition::registry::{Collect, Counter, Family, Gauge, Histogram, RegisterError, exponential_buckets};
+use ferula_exposition::registry::{
+    Collect, Counter, Family, Gauge, Histogram, RegisterError, Summary, SummaryOptions, exponential_buckets,
+};
 use ferula_exposition::{MetricFamily, Registry};
 use ferula_model::{MetricType, Timestamp};
 use ferula_promql::{Engine, Statistics};
@@ -120,21 +123,46 @@ impl RequestObserver for HttpMetrics {
 
 /// Where the time of queries goes.
 pub(crate) struct QueryMetrics {
-    prepare: Histogram,
-    inner: Histogram,
-    queue: Histogram,
-    sort: Histogram,
+    prepare: Slice,
+    inner: Slice,
+    queue: Slice,
+    sort: Slice,
+}
+
+/// The time that one part of each query takes.
+struct Slice {
+    histogram: Histogram,
+    /// None in a registry of the host that has no clock, which a window of time needs.
+    summary: Option<Summary>,
+}
+
+impl Slice {
+    fn observe(&self, took: Duration) {
+        self.histogram.observe_duration(took);
+        if let Some(summary) = &self.summary {
+            summary.observe_duration(took);
+        }
+    }
 }
 
 impl QueryMetrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, RegisterError> {
-        let slices = registry.histogram_family(
+        let options = SummaryOptions::new(&[0.5, 0.9, 0.99]);
+        let name = "prometheus_engine_query_duration_seconds";
+        let summaries = match registry.summary_family(name, "Query timings", ["slice"], options) {
+            Err(RegisterError::NoClock { .. }) => None,
+            registered => Some(registered?),
+        };
+        let histograms = registry.histogram_family(
             "prometheus_engine_query_duration_histogram_seconds",
             "Query timings",
             ["slice"],
             &[0.01, 0.1, 1.0, 10.0],
         )?;
-        let slice = |name| slices.with([name]);
+        let slice = |name| Slice {
+            histogram: histograms.with([name]),
+            summary: summaries.as_ref().map(|summaries| summaries.with([name])),
+        };
         Ok(Self {
             prepare: slice("prepare_time"),
             inner: slice("inner_eval"),
@@ -145,10 +173,10 @@ impl QueryMetrics {
 
     pub(crate) fn observe(&self, statistics: &Statistics) {
         let timings = &statistics.timings;
-        self.prepare.observe_duration(timings.query_preparation);
-        self.inner.observe_duration(timings.inner_eval);
-        self.queue.observe_duration(timings.exec_queue);
-        self.sort.observe_duration(timings.result_sort);
+        self.prepare.observe(timings.query_preparation);
+        self.inner.observe(timings.inner_eval);
+        self.queue.observe(timings.exec_queue);
+        self.sort.observe(timings.result_sort);
     }
 }
 

@@ -289,3 +289,37 @@ fn a_file_that_changes_is_read_again_by_itself() {
         monitor.closed().await.unwrap();
     });
 }
+
+#[test]
+fn rules_record_and_tell_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        let rules = Rules::parse(
+            "own.rules",
+            "groups: [{name: g, interval: 50ms, rules: [{record: two, expr: vector(1) + 1}, \
+             {alert: Two, expr: two == 2, labels: {severity: page}}]}]",
+        )
+        .unwrap();
+        let (alerts, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let monitor = Monitor::builder(folder.path())
+            .rules(rules)
+            .on_alerts(move |batch| batch.into_iter().for_each(|alert| drop(alerts.send(alert))))
+            .start()
+            .await
+            .unwrap();
+        let alert = told.recv().await.unwrap();
+        assert_eq!(alert.labels.to_string(), r#"{alertname="Two", severity="page"}"#);
+        assert_eq!(monitor.instant("two").await.unwrap().vector().unwrap().len(), 1);
+        let (_, metrics) = get(&monitor, "/metrics").await;
+        let timed = "prometheus_engine_query_duration_seconds{slice=\"inner_eval\",quantile=\"0.9\"} ";
+        assert!(metrics.contains(timed), "{metrics}");
+        let (_, body) = get(&monitor, "/api/v1/rules?rule_name[]=two").await;
+        let rules = r#""rules":[{"name":"two","query":"vector(1) + 1","health":"ok","evaluationTime":"#;
+        assert!(body.contains(rules), "{body}");
+        for filter in ["type=record&rule_name[]=Two", "match[]={severity=%22x%22}", "rule_group[]=x", "file[]=x"] {
+            let (_, body) = get(&monitor, &format!("/api/v1/rules?{filter}")).await;
+            assert_eq!(body, r#"{"status":"success","data":{"groups":[]}}"#, "{filter}");
+        }
+        monitor.closed().await.unwrap();
+    });
+}
