@@ -13,7 +13,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use ferula_exposition::{Format, ParseOptions, Parser, lint, read_families};
@@ -55,7 +55,9 @@ fn main() -> ExitCode {
     match read_families(&body, arguments.format, &options) {
         Ok(families) => {
             let problems = lint(&families);
-            problems.iter().for_each(|problem| println!("{problem}"));
+            let mut out = std::io::stdout().lock();
+            // Whoever reads may have seen enough, as `head` does.
+            let _ = problems.iter().try_for_each(|problem| writeln!(out, "{problem}"));
             if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) }
         }
         Err(error) => {

@@ -171,6 +171,9 @@ fn part(family: &MetricFamily, name: &str, labels: &LabelBuffer, value: f64, ope
         (MetricType::Counter | MetricType::Info, "") => (!openmetrics).then_some(Part::Whole),
         (MetricType::StateSet, "") if value == 0.0 || value == 1.0 => labels.get(&family.name).map(|_| Part::State),
         (MetricType::Summary, "") => has_number("quantile").then_some(Part::Quantile),
+        // Count and sum are of the whole metric: a bound among their labels could not be told from those of its parts.
+        (MetricType::Summary, "_count" | "_sum") if labels.get("quantile").is_some() => None,
+        (_, "_count" | "_sum" | "_gcount" | "_gsum") if is_histogram && labels.get("le").is_some() => None,
         (MetricType::Summary, "_count") => Some(Part::Count),
         (MetricType::Summary, "_sum") => Some(Part::Sum),
         (_, "_bucket") if is_histogram => has_number("le").then_some(Part::Bucket),

@@ -110,7 +110,14 @@ fn push_value(out: &mut Writer<'_>, metric_type: MetricType, metric: &Metric) {
 
 fn push_histogram(out: &mut Writer<'_>, value: &HistogramValue, start: Option<Timestamp>) {
     let native_is_float = matches!(value.native, Some(Histogram::Float(_)));
-    push_count(out, (histogram::COUNT, histogram::COUNT_FLOAT), value.count.unwrap_or_default(), native_is_float);
+    match &value.native {
+        // Exact, where a float would not be.
+        Some(Histogram::Integer(native)) => out.unsigned(histogram::COUNT, native.count),
+        _ => {
+            let count = value.count.unwrap_or_default();
+            push_count(out, (histogram::COUNT, histogram::COUNT_FLOAT), count, native_is_float);
+        }
+    }
     out.double(histogram::SUM, value.sum.unwrap_or_default());
     for of_value in &value.buckets {
         out.message(histogram::BUCKET, |out| {

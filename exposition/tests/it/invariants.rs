@@ -82,12 +82,14 @@ fn written_is_read(body: &[u8], format: Format) {
         encode_with(families, format, &EncodeOptions::default(), &mut out);
         out
     };
+    let before = distinct_samples(body, format, &options);
     let first = write(&families);
     let again = read_families(&first, format, &options)
         .unwrap_or_else(|error| panic!("{}\nin {}", error.drawn(), String::from_utf8_lossy(&first)));
+    // Where a series is there twice, metrics run into each other.
+    let Some(before) = before else { return };
     let second = write(&again);
     assert_eq!(String::from_utf8_lossy(&first), String::from_utf8_lossy(&second));
-    let Some(before) = distinct_samples(body, format, &options) else { return };
     let after = distinct_samples(&first, format, &options).expect("what was distinct stays so");
     let lost: Vec<_> = before.difference(&after).collect();
     assert!(lost.is_empty(), "lost {lost:#?} of {after:#?} in {}", String::from_utf8_lossy(&first));
@@ -115,9 +117,11 @@ fn distinct_samples(body: &[u8], format: Format, options: &ParseOptions) -> Opti
             _ => continue,
         };
         let name = labels.to_labels().to_string();
-        let is_new =
-            series.insert((name.clone(), timestamp, value.starts_with("Integer") || value.starts_with("Float")));
-        if !is_new || labels.duplicate().is_some() {
+        // A native histogram and the count of a classic one are the same metric.
+        let is_new = series.insert((name.replacen("_count\"", "\"", 1), timestamp));
+        // No label has an empty name; a scraper refuses it later.
+        let nameless = labels.iter().any(|(name, _)| name.is_empty());
+        if !is_new || nameless || labels.duplicate().is_some() {
             return None;
         }
         samples.insert(format!("{name} {value} at {timestamp:?}"));
