@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::invariants;
+use crate::{invariants, log_invariants};
 
 fn replay(target: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -34,4 +34,24 @@ fn tombstones() {
 #[test]
 fn block_chunk() {
     replay("tsdb_block_chunk", invariants::block_chunk);
+}
+
+#[test]
+fn wal_record() {
+    replay("tsdb_wal_record", log_invariants::wal_record);
+}
+
+#[test]
+fn wal_segment() {
+    replay("tsdb_wal_segment", log_invariants::wal_segment);
+}
+
+#[test]
+fn head_chunks() {
+    replay("tsdb_head_chunks", log_invariants::head_chunks);
+}
+
+#[test]
+fn any_chunk() {
+    replay("tsdb_chunk", log_invariants::any_chunk);
 }

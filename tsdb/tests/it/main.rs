@@ -6,6 +6,7 @@ mod blocks;
 mod corpora;
 mod head;
 mod invariants;
+mod log_invariants;
 mod maintain;
 mod memory;
 mod model;
