@@ -27,6 +27,8 @@ pub(super) struct Index {
     shapes: Vec<Box<[u32]>>,
     shape_numbers: Map<Box<[u32]>, u32>,
     names: Map<u32, Name>,
+    /// The labels that were packed last. Their symbols may be gone since; a symbol counts by the text that it has now.
+    last: Vec<u32>,
     /// Bytes of posting lists.
     posting_bytes: usize,
     pairs: usize,
@@ -46,18 +48,39 @@ const PAIR_BYTES: usize = (size_of::<(u32, Posting)>() + 1) * 3 / 2;
 impl Index {
     /// Turns labels into numbers. The symbols are kept as long as the series is in the postings.
     pub(super) fn pack(&mut self, labels: &[(&str, &str)]) -> PackedLabels {
-        let names: SmallVec<[u32; 24]> = labels.iter().map(|(name, _)| self.symbols.intern(name)).collect();
-        let shape = match self.shape_numbers.get(names.as_slice()) {
-            Some(&shape) => shape,
-            None => {
-                let shape = self.shapes.len() as u32;
-                names.iter().for_each(|&name| self.symbols.hold(name));
-                self.shapes.push(names.as_slice().into());
-                self.shape_numbers.insert(names.as_slice().into(), shape);
-                shape
-            }
+        // Series come with their neighbours: most of their labels are those of the series before, and comparing texts that
+        // were just in use is cheaper than looking them up.
+        let last = std::mem::take(&mut self.last);
+        let (last_shape, last_values) = last.split_first().map_or((u32::MAX, [].as_slice()), |(s, v)| (*s, v));
+        let Self { symbols, shapes, .. } = self;
+        let last_names = shapes.get(last_shape as usize).map_or([].as_slice(), |names| names);
+        let mut number = |last: Option<&u32>, text: &str| match last {
+            // A symbol that is gone has no text.
+            Some(&number) if !text.is_empty() && symbols.text(number) == text => number,
+            _ => symbols.intern(text),
         };
-        std::iter::once(shape).chain(labels.iter().map(|(_, value)| self.symbols.intern(value))).collect()
+        let names: SmallVec<[u32; 24]> =
+            labels.iter().enumerate().map(|(at, (name, _))| number(last_names.get(at), name)).collect();
+        let values: SmallVec<[u32; 24]> =
+            labels.iter().enumerate().map(|(at, (_, value))| number(last_values.get(at), value)).collect();
+        let shape = if names.as_slice() == last_names { last_shape } else { self.shape(&names) };
+        let packed: PackedLabels = std::iter::once(shape).chain(values).collect();
+        self.last = last;
+        self.last.clear();
+        self.last.extend_from_slice(&packed);
+        packed
+    }
+
+    /// The number of a shape, which is added if it is new.
+    fn shape(&mut self, names: &[u32]) -> u32 {
+        if let Some(&shape) = self.shape_numbers.get(names) {
+            return shape;
+        }
+        let shape = self.shapes.len() as u32;
+        names.iter().for_each(|&name| self.symbols.hold(name));
+        self.shapes.push(names.into());
+        self.shape_numbers.insert(names.into(), shape);
+        shape
     }
 
     /// The symbols of name and value of each label, by rising name.
@@ -224,6 +247,24 @@ mod tests {
                 assert_eq!(index.compare(a, b), expected);
             }
         }
+    }
+
+    #[test]
+    fn symbols_of_the_series_before_are_not_believed_when_they_are_gone() {
+        let mut index = Index::default();
+        let first = index.pack(&[("a", "one"), ("b", "two")]);
+        index.add(1, &first);
+        let pairs: Vec<_> = index.pairs(&first).collect();
+        index.remove(&[1], &pairs);
+        // The numbers of the values are free, and taken in another order.
+        let other = index.pack(&[("a", "two"), ("b", "three")]);
+        index.add(2, &other);
+        let again = index.pack(&[("a", "one"), ("b", "two")]);
+        index.add(3, &again);
+        for (packed, texts) in [(other, [("a", "two"), ("b", "three")]), (again, [("a", "one"), ("b", "two")])] {
+            assert!(index.texts(&packed).eq(texts));
+        }
+        assert_eq!((index.posting("a", "two"), index.posting("b", "two")), ([2].as_slice(), [3].as_slice()));
     }
 
     #[test]

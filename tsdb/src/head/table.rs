@@ -52,7 +52,9 @@ impl Fingerprint {
 }
 
 /// The cards of all series, by their number. Read without a lock.
-struct Cards(Box<[OnceLock<Box<[OnceLock<Box<[Card]>>]>>]>);
+struct Cards(Box<[OnceLock<Cabinet>]>);
+type Cabinet = Box<[OnceLock<Drawer>]>;
+type Drawer = Box<[Card]>;
 
 /// What is known of one series. All zero: there is none.
 #[derive(Debug, Default)]
