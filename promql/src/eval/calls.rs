@@ -55,7 +55,8 @@ impl<'q> Builder<'q> {
                 let [target, template, source, regex] = texts.as_slice() else { return Err(unexpected("string")) };
                 let replacement = Replacement::new(target, template, source, regex)?;
                 let child = self.first_vector(args, grid)?;
-                distinct(Box::new(Relabelled::new(child, |head| replacement.apply(head))), Equal::Merge)
+                let written = Relabelled::written(child, env.limits, |head| replacement.apply(head))?;
+                distinct(Box::new(written), Equal::Merge)
             }
             FunctionId::LabelJoin => {
                 let [_, rest @ ..] = args else { return Err(unexpected("string")) };
@@ -63,7 +64,8 @@ impl<'q> Builder<'q> {
                 let [target, separator, sources @ ..] = texts.as_slice() else { return Err(unexpected("string")) };
                 let joining = Joining::new(target, separator, sources.to_vec())?;
                 let child = self.first_vector(args, grid)?;
-                distinct(Box::new(Relabelled::new(child, |head| joining.apply(head))), Equal::Merge)
+                let written = Relabelled::written(child, env.limits, |head| joining.apply(head))?;
+                distinct(Box::new(written), Equal::Merge)
             }
             FunctionId::HistogramQuantile | FunctionId::HistogramQuantiles | FunctionId::HistogramFraction => {
                 self.histogram_query(id, node, function, args, grid)?

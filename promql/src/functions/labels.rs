@@ -5,19 +5,49 @@
 use ferula_model::{METRIC_NAME, Regex, Template, go_quote};
 
 use crate::error::QueryError;
+use crate::eval::limits::{Hold, Limits};
 use crate::eval::steps::StepVector;
 use crate::eval::{BoxOperator, Head, Operator, Worker};
+
+/// How many bytes a written label value may have. Upstream's label sets cannot hold 16 MiB; nested calls that double a value
+/// get there in a line.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Series under other labels.
 pub(crate) struct Relabelled<'q> {
     child: BoxOperator<'q>,
     heads: Vec<Head>,
+    /// Of labels that were written, not taken.
+    _hold: Option<Hold>,
 }
 
 impl<'q> Relabelled<'q> {
     pub(crate) fn new(child: BoxOperator<'q>, change: impl Fn(&Head) -> Head) -> Self {
         let heads = child.heads().iter().map(change).collect();
-        Self { child, heads }
+        Self { child, heads, _hold: None }
+    }
+
+    /// With labels that take memory of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, and the limits.
+    pub(crate) fn written(
+        child: BoxOperator<'q>,
+        limits: &Limits,
+        change: impl Fn(&Head) -> Result<Head, QueryError>,
+    ) -> Result<Self, QueryError> {
+        let mut hold = None;
+        let mut bytes = 0;
+        let mut heads = Vec::with_capacity(child.heads().len());
+        for head in child.heads() {
+            let head = change(head)?;
+            bytes += head.labels.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>();
+            drop(hold.take());
+            hold = Some(limits.hold(0, bytes)?);
+            heads.push(head);
+        }
+        Ok(Self { child, heads, _hold: hold })
     }
 }
 
@@ -53,6 +83,8 @@ pub(crate) struct Replacement<'a> {
     pub(crate) template: Template,
     pub(crate) source: &'a str,
     pub(crate) regex: Regex,
+    /// How often, at most, the template refers to a group.
+    references: usize,
 }
 
 impl<'a> Replacement<'a> {
@@ -67,15 +99,20 @@ impl<'a> Replacement<'a> {
         if target.is_empty() {
             return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {target}")));
         }
-        Ok(Self { target, template: Template::new(template), source, regex })
+        let references = template.bytes().filter(|byte| *byte == b'$').count();
+        Ok(Self { target, template: Template::new(template), source, regex, references })
     }
 
-    pub(crate) fn apply(&self, head: &Head) -> Head {
+    pub(crate) fn apply(&self, head: &Head) -> Result<Head, QueryError> {
+        let source = head.labels.get(self.source).unwrap_or_default();
+        // No group is longer than the source.
+        admit_value("label_replace", self.references.saturating_mul(source.len()) / 64)?;
         let mut value = String::new();
-        if !self.regex.expand(head.labels.get(self.source).unwrap_or_default(), &self.template, &mut value) {
-            return head.clone();
+        if !self.regex.expand(source, &self.template, &mut value) {
+            return Ok(head.clone());
         }
-        with_label(head, self.target, &value)
+        admit_value("label_replace", value.len())?;
+        Ok(with_label(head, self.target, &value))
     }
 }
 
@@ -102,10 +139,18 @@ impl<'a> Joining<'a> {
         Ok(Self { target, separator, sources })
     }
 
-    pub(crate) fn apply(&self, head: &Head) -> Head {
+    pub(crate) fn apply(&self, head: &Head) -> Result<Head, QueryError> {
         let values: Vec<&str> = self.sources.iter().map(|name| head.labels.get(name).unwrap_or_default()).collect();
-        with_label(head, self.target, &values.join(self.separator))
+        admit_value("label_join", values.iter().map(|value| value.len() + self.separator.len()).sum())?;
+        Ok(with_label(head, self.target, &values.join(self.separator)))
     }
+}
+
+fn admit_value(function: &str, bytes: usize) -> Result<(), QueryError> {
+    if bytes <= VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(QueryError::execution(format!("label value in {function}() is longer than {VALUE_BYTES_MAX} bytes")))
 }
 
 /// An empty value removes the label. A name that was just written is not dropped later.

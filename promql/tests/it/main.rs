@@ -3,6 +3,7 @@
 // Tests say what they skip and how much of upstream's scripts passes; helpers of tests may panic as tests do.
 #![allow(clippy::print_stdout, clippy::panic)]
 
+mod bombs;
 mod conformance;
 mod corpora;
 mod depth;
