@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::check;
 use crate::error::QueryError;
 use crate::eval::limits::Limits;
+use crate::eval::measure::Measures;
 use crate::eval::{self, Env, Ledger, Settings};
 use crate::functions::FunctionRegistry;
 use crate::gate::Gate;
@@ -36,6 +37,8 @@ pub struct EngineOptions {
     pub max_samples: u64,
     /// How many bytes a query may hold at one time; no limit (0).
     pub max_bytes: u64,
+    /// How many bytes all queries of the engine may hold together at one time; no limit (0).
+    pub max_bytes_together: u64,
     /// How many queries run at one time, others wait; 20.
     pub max_concurrency: usize,
     /// The step of subqueries that name none; 1 minute.
@@ -66,6 +69,7 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             max_samples: 50_000_000,
             max_bytes: 0,
+            max_bytes_together: 0,
             max_concurrency: 20,
             subquery_step: Duration::from_secs(60),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -142,6 +146,8 @@ pub struct EngineStatistics {
     pub queries: u64,
     /// Samples read by all of them.
     pub samples: u64,
+    /// Bytes that running queries hold now, as far as the engine accounts for them.
+    pub bytes: u64,
 }
 
 /// Evaluates queries over any storage. Holds no thread while it is idle.
@@ -160,6 +166,8 @@ pub struct EngineStatistics {
 pub struct Engine {
     options: EngineOptions,
     gate: Gate,
+    /// Bytes that all running queries hold.
+    bytes: Arc<AtomicU64>,
     queries: AtomicU64,
     samples: AtomicU64,
 }
@@ -173,6 +181,7 @@ struct Run<'a> {
     timings: Timings,
     statistics: bool,
     per_step: bool,
+    analyze: bool,
     entered: Instant,
 }
 
@@ -181,7 +190,7 @@ impl Engine {
     pub fn new(mut options: EngineOptions) -> Self {
         options.dialect.functions.extend(options.functions.signatures().cloned());
         let gate = Gate::new(options.max_concurrency);
-        Self { options, gate, queries: AtomicU64::new(0), samples: AtomicU64::new(0) }
+        Self { options, gate, bytes: Arc::default(), queries: AtomicU64::new(0), samples: AtomicU64::new(0) }
     }
 
     /// The options it was made with.
@@ -198,6 +207,7 @@ impl Engine {
             max_concurrency: self.options.max_concurrency,
             queries: self.queries.load(Ordering::Relaxed),
             samples: self.samples.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -214,7 +224,7 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
         let run = self.run(query, StepGrid::instant(at), false, options);
-        self.answer(storage, run)
+        self.answer(storage, run).map(|(answer, _)| answer)
     }
 
     /// Evaluates a query at each moment of a grid. The answer is a matrix; a scalar becomes a series without labels.
@@ -230,7 +240,7 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
         let run = self.run(query, grid, true, options);
-        self.answer(storage, run)
+        self.answer(storage, run).map(|(answer, _)| answer)
     }
 
     /// The plan of a query as text: one line an operation, operands indented below what uses them.
@@ -240,7 +250,37 @@ impl Engine {
     /// The query is not PromQL, or has no meaning for these times.
     pub fn explain(&self, query: &str, grid: StepGrid) -> Result<String, QueryError> {
         let run = self.run(query, grid, grid.len() > 1, &QueryOptions::default());
-        Ok(plan::explain::explain(&self.plan(&run)?))
+        Ok(plan::explain::explain(&self.plan(&run)?, &|_| None))
+    }
+
+    /// Evaluates a query and answers besides what each operation of its plan cost: time (with that of its operands, added up
+    /// over threads), series, samples and bytes that came out of it.
+    ///
+    /// ```
+    /// use ferula_model::{StepGrid, Timestamp};
+    /// use ferula_promql::testing::MemoryStorage;
+    /// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+    ///
+    /// let engine = Engine::new(EngineOptions::default());
+    /// let at = StepGrid::instant(Timestamp::from_millis(0));
+    /// let (_, plan) =
+    ///     engine.analyze(&MemoryStorage::new(), "sum(rate(up[5m]))", at, &QueryOptions::default()).unwrap();
+    /// assert!(plan.lines().next().unwrap().contains("aggregate sum by ():"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`QueryError`].
+    pub fn analyze(
+        &self,
+        storage: &dyn Queryable,
+        query: &str,
+        grid: StepGrid,
+        options: &QueryOptions,
+    ) -> Result<(Answer, String), QueryError> {
+        let mut run = self.run(query, grid, grid.len() > 1, options);
+        run.analyze = true;
+        self.answer(storage, run)
     }
 
     /// What a query would cost at most, judged from the series that its selectors find, before a sample is read.
@@ -270,10 +310,12 @@ impl Engine {
             query,
             times: Times { grid, is_range, subquery_step_millis: millis(self.options.subquery_step) },
             lookback_millis: millis(lookback),
-            limits: Limits::new(max_samples, self.options.max_bytes, timeout, options.cancel.clone()),
+            limits: Limits::new(max_samples, self.options.max_bytes, timeout, options.cancel.clone())
+                .together(Arc::clone(&self.bytes), self.options.max_bytes_together),
             timings: Timings::default(),
             statistics: options.statistics || options.per_step_statistics,
             per_step: options.per_step_statistics && self.options.per_step_statistics,
+            analyze: false,
             entered: Instant::now(),
         }
     }
@@ -299,7 +341,7 @@ impl Engine {
         Ok(plan)
     }
 
-    fn answer(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<Answer, QueryError> {
+    fn answer(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<(Answer, String), QueryError> {
         let place = self.gate.enter(&run.limits)?;
         run.timings.exec_queue = run.entered.elapsed();
         let token = self.options.observer.as_ref().map(|observer| observer.started(run.query));
@@ -312,7 +354,8 @@ impl Engine {
         answer
     }
 
-    fn evaluate(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<Answer, QueryError> {
+    /// The answer, and what the plan cost if that was asked.
+    fn evaluate(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<(Answer, String), QueryError> {
         let began = Instant::now();
         let plan = self.plan(&run)?;
         let grid = run.times.grid;
@@ -326,6 +369,7 @@ impl Engine {
             settings: self.settings(&run),
             limits: &run.limits,
             ledger: Mutex::default(),
+            measures: run.analyze.then(|| Measures::of(&plan)),
         };
         run.limits.check("query execution")?;
         let inner = Instant::now();
@@ -335,6 +379,10 @@ impl Engine {
             eval::result::instant(&env, grid.start())?
         };
         run.timings.inner_eval = inner.elapsed();
+        let costs = match &env.measures {
+            Some(measures) => plan::explain::explain(&plan, &|id| measures.describe(id)),
+            None => String::new(),
+        };
         let Ledger { annotations, counters } = env.ledger.into_inner();
         self.samples.fetch_add(counters.read, Ordering::Relaxed);
         let (warnings, infos) = annotations.into_texts(run.query);
@@ -351,7 +399,8 @@ impl Engine {
             total_queryable_per_step: per_step(counters.queryable_per_step),
             read_per_step: per_step(counters.read_per_step),
         };
-        Ok(Answer { value, warnings, infos, statistics: Statistics { timings: run.timings, samples } })
+        let statistics = Statistics { timings: run.timings, samples };
+        Ok((Answer { value, warnings, infos, statistics }, costs))
     }
 
     fn settings(&self, run: &Run<'_>) -> Settings {

@@ -28,6 +28,12 @@ pub enum QueryError {
         /// The limit.
         limit: u64,
     },
+    /// A limit was reached: all queries that run together would hold too many bytes (HTTP 422, `execution`).
+    #[error("the queries that run now would together hold more than {limit} bytes of memory")]
+    TooManyBytesTogether {
+        /// The limit.
+        limit: u64,
+    },
     /// It took too long (HTTP 503, `timeout`).
     #[error("query timed out in {stage}")]
     Timeout {
@@ -64,8 +70,15 @@ impl QueryError {
         QueryError::Execution(message.into())
     }
 
-    /// Whether the same query may succeed later: it timed out, was cancelled, or the storage was in trouble.
+    /// Whether the same query may succeed later: it timed out, was cancelled, other queries needed the memory, or the
+    /// storage was in trouble.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, QueryError::Timeout { .. } | QueryError::Canceled { .. } | QueryError::Storage(_))
+        matches!(
+            self,
+            QueryError::Timeout { .. }
+                | QueryError::Canceled { .. }
+                | QueryError::Storage(_)
+                | QueryError::TooManyBytesTogether { .. }
+        )
     }
 }

@@ -196,6 +196,13 @@ impl<'q> Builder<'q> {
     }
 
     fn fresh_vector(&mut self, id: NodeId, grid: StepGrid) -> Result<BoxOperator<'q>, QueryError> {
+        let Some(measures) = &self.env.measures else { return self.unmeasured(id, grid) };
+        let began = std::time::Instant::now();
+        let operator = self.unmeasured(id, grid)?;
+        Ok(measures.wrap(id, began, operator))
+    }
+
+    fn unmeasured(&mut self, id: NodeId, grid: StepGrid) -> Result<BoxOperator<'q>, QueryError> {
         let env = self.env;
         let node = self.node(id);
         let place = Place { order: id, position: node.span.start as usize };

@@ -15,6 +15,7 @@ use crate::error::QueryError;
 pub(crate) struct Limits {
     max_samples: u64,
     max_bytes: u64,
+    max_bytes_together: u64,
     started: Instant,
     timeout: Duration,
     cancel: CancelToken,
@@ -27,6 +28,8 @@ struct Used {
     samples_peak: AtomicU64,
     bytes: AtomicU64,
     bytes_peak: AtomicU64,
+    /// Bytes of all queries of the engine.
+    together: Arc<AtomicU64>,
 }
 
 /// Samples that are held until this is dropped.
@@ -41,24 +44,44 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.used.samples.fetch_sub(self.samples, Ordering::Relaxed);
         self.used.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.used.together.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 impl Limits {
     pub(crate) fn new(max_samples: u64, max_bytes: u64, timeout: Duration, cancel: CancelToken) -> Self {
-        Self { max_samples, max_bytes, started: Instant::now(), timeout, cancel, used: Arc::default() }
+        Self {
+            max_samples,
+            max_bytes,
+            max_bytes_together: 0,
+            started: Instant::now(),
+            timeout,
+            cancel,
+            used: Arc::default(),
+        }
+    }
+
+    /// The same, with the bytes counted among those of other queries too. `max` is for all together, 0 for no limit.
+    pub(crate) fn together(mut self, bytes: Arc<AtomicU64>, max: u64) -> Self {
+        self.used = Arc::new(Used { together: bytes, ..Used::default() });
+        self.max_bytes_together = max;
+        self
     }
 
     /// Counts samples as held.
     pub(crate) fn hold(&self, samples: u64, bytes: u64) -> Result<Hold, QueryError> {
         let held = self.used.samples.fetch_add(samples, Ordering::Relaxed).saturating_add(samples);
         let held_bytes = self.used.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let together = self.used.together.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let hold = Hold { used: Arc::clone(&self.used), samples, bytes };
         if held > self.max_samples {
             return Err(QueryError::TooManySamples { limit: self.max_samples });
         }
         if self.max_bytes > 0 && held_bytes > self.max_bytes {
             return Err(QueryError::TooManyBytes { limit: self.max_bytes });
+        }
+        if self.max_bytes_together > 0 && together > self.max_bytes_together {
+            return Err(QueryError::TooManyBytesTogether { limit: self.max_bytes_together });
         }
         self.used.samples_peak.fetch_max(held, Ordering::Relaxed);
         self.used.bytes_peak.fetch_max(held_bytes, Ordering::Relaxed);

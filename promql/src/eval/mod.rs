@@ -26,6 +26,7 @@ mod calls;
 pub(crate) mod distinct;
 mod host;
 pub(crate) mod limits;
+pub(crate) mod measure;
 pub(crate) mod parallel;
 pub(crate) mod result;
 pub(crate) mod select;
@@ -57,6 +58,8 @@ pub(crate) struct Env<'q> {
     pub(crate) limits: &'q Limits,
     /// Annotations and counters of finished work.
     pub(crate) ledger: Mutex<Ledger>,
+    /// What each operation costs, if that is asked.
+    pub(crate) measures: Option<measure::Measures>,
 }
 
 /// The switches that change what a query answers.

@@ -4,16 +4,23 @@ use std::fmt::Write;
 
 use super::{Answers, Kind, NodeId, Plan, Selector};
 
-/// The plan as text: one line an operation, operands indented below what uses them. A node with several users is
+/// The plan as text: one line an operation, operands indented below what uses them, with a remark about each behind it. A node with several users is
 /// printed in full once and referred to by its number afterwards.
-pub(crate) fn explain(plan: &Plan) -> String {
+pub(crate) fn explain(plan: &Plan, remark: &dyn Fn(NodeId) -> Option<String>) -> String {
     let mut out = String::new();
     let mut printed = vec![false; plan.nodes().count()];
-    line(plan, plan.root(), 0, &mut printed, &mut out);
+    line(plan, plan.root(), 0, remark, &mut printed, &mut out);
     out
 }
 
-fn line(plan: &Plan, id: NodeId, depth: usize, printed: &mut [bool], out: &mut String) {
+fn line(
+    plan: &Plan,
+    id: NodeId,
+    depth: usize,
+    remark: &dyn Fn(NodeId) -> Option<String>,
+    printed: &mut [bool],
+    out: &mut String,
+) {
     let node = plan.node(id);
     // Writing to a string cannot fail.
     let _ = write!(out, "{:indent$}#{} {}", "", id.0, describe(&node.kind), indent = depth * 2);
@@ -24,9 +31,12 @@ fn line(plan: &Plan, id: NodeId, depth: usize, printed: &mut [bool], out: &mut S
     if node.users > 1 {
         let _ = write!(out, " (used {} times)", node.users);
     }
+    if let Some(remark) = remark(id) {
+        let _ = write!(out, ": {remark}");
+    }
     out.push('\n');
     for child in node.kind.children() {
-        line(plan, child, depth + 1, printed, out);
+        line(plan, child, depth + 1, remark, printed, out);
     }
 }
 

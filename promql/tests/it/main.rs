@@ -6,6 +6,7 @@
 mod bombs;
 mod conformance;
 mod corpora;
+mod costs;
 mod depth;
 mod differential;
 mod evaluating;
