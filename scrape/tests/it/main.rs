@@ -4,8 +4,10 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod config;
+mod corpora;
 mod discovery;
 mod http;
+mod invariants;
 mod manager;
 mod storage;
 mod transport;
