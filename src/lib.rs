@@ -72,3 +72,8 @@ pub use ferula_scrape as scrape;
 pub use ferula_tsdb as tsdb;
 pub use job::Job;
 pub use monitor::Monitor;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
