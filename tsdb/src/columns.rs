@@ -39,6 +39,31 @@ pub(crate) fn retain_from(columns: &mut Columns, mark: Mark, after_hole: bool, k
     end > mark.histograms && expected != end
 }
 
+/// Keeps the samples of `columns` that `all` has as well, bit for bit. `all` holds every moment of `columns`.
+pub(crate) fn keep_same(columns: &mut Columns, all: &Columns) {
+    let float = |time: i64| all.times.binary_search(&time).ok().and_then(|at| all.values.get(at));
+    let histogram = |time: i64| all.histogram_times.binary_search(&time).ok().and_then(|at| all.histograms.get(at));
+    let floats: Vec<bool> = columns
+        .times
+        .iter()
+        .zip(&columns.values)
+        .map(|(time, value)| float(*time).is_some_and(|known| known.to_bits() == value.to_bits()))
+        .collect();
+    let histograms: Vec<bool> = columns
+        .histogram_times
+        .iter()
+        .zip(&columns.histograms)
+        .map(|(time, value)| histogram(*time).is_some_and(|known| without_hint(known).same_bits(&without_hint(value))))
+        .collect();
+    let gone: std::collections::HashSet<i64> = (columns.times.iter().zip(floats))
+        .chain(columns.histogram_times.iter().zip(histograms))
+        .filter_map(|(time, keep)| (!keep).then_some(*time))
+        .collect();
+    if !gone.is_empty() {
+        retain_from(columns, Mark::default(), false, |time| !gone.contains(&time));
+    }
+}
+
 fn kept_places(times: &[i64], from: usize, keep: impl Fn(i64) -> bool) -> Vec<usize> {
     let tail = times.iter().enumerate().skip(from);
     tail.filter(|(_, time)| keep(**time)).map(|(at, _)| at).collect()

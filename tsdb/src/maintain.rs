@@ -240,7 +240,7 @@ impl Db {
         let range_from = |start: i64| TimeRange::new(Timestamp(start), Timestamp(start.saturating_add(length - 1)));
         let mut write = |range: TimeRange, parts: Parts<'_>, is_late: bool| -> Result<(), DbError> {
             let describe = |oldest: Timestamp| {
-                let meta = BlockMeta::new(self.blocks.new_ulid(now), oldest.as_millis(), range.max.as_millis() + 1);
+                let meta = BlockMeta::new(self.blocks.begin(now), oldest.as_millis(), range.max.as_millis() + 1);
                 if is_late { meta.with_hint(HINT_OUT_OF_ORDER) } else { meta }
             };
             let stop = self.blocks.stopped();
@@ -284,7 +284,7 @@ impl Db {
     /// Merges blocks until nothing is to be merged, or the head has something to do.
     fn merge(&self, maintenance: &mut Maintenance, now: Timestamp, tick: &mut Tick) {
         loop {
-            match self.blocks.compact_before(now, self.head.valid_from()) {
+            match self.blocks.compact_before(now, self.head.in_blocks_until()) {
                 Ok(None) => return,
                 Ok(Some(compacted)) => tick.compactions.push(compacted),
                 Err(error) => {

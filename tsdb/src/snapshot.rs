@@ -6,7 +6,8 @@
 //!  head (commits up to a number) ---------+
 //! ```
 //!
-//! Sources are ordered: of one moment, the sample of the first source counts (blocks by time, then the head).
+//! Sources are ordered: of one moment, the sample of the first source counts (blocks by time, then blocks of late samples, then
+//! the head).
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -32,7 +33,9 @@ impl<'a> Snapshot<'a> {
     /// is either in the list or still in the head.
     pub(crate) fn of(db: &'a Db, range: TimeRange) -> Self {
         let reader = db.head.reader();
-        let blocks = db.blocks.list().iter().filter(|block| block.range().overlaps(range)).cloned().collect();
+        let list = db.blocks.list();
+        let mut blocks: Vec<Arc<Block>> = list.iter().filter(|block| block.range().overlaps(range)).cloned().collect();
+        blocks.sort_by_key(|block| block.meta().rank());
         Self { head: &db.head, reader, blocks, range }
     }
 }

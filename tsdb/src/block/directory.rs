@@ -118,6 +118,8 @@ pub struct BlockDirectory {
     /// Held by whoever changes the list or what is in a block.
     changing: Mutex<()>,
     quarantined: Mutex<Vec<Quarantined>>,
+    /// Blocks that are being written, or whose writing failed: perhaps they have their names all the same.
+    unfinished: Mutex<Vec<Ulid>>,
     counters: Counters,
     stopped: AtomicBool,
 }
@@ -138,6 +140,7 @@ impl BlockDirectory {
             list: ArcSwap::default(),
             changing: Mutex::new(()),
             quarantined: Mutex::default(),
+            unfinished: Mutex::default(),
             counters: Counters::default(),
             stopped: AtomicBool::new(false),
         };
@@ -187,6 +190,32 @@ impl BlockDirectory {
         self.ulids.next(now)
     }
 
+    /// A name for a block of this directory that is about to be written: [`add`](Self::add) lets it serve.
+    pub(crate) fn begin(&self, now: Timestamp) -> Ulid {
+        let ulid = self.ulids.next(now);
+        self.unfinished.lock().push(ulid);
+        ulid
+    }
+
+    /// Removes blocks that got their names although their writing failed. As long as one of them is there, a deletion would
+    /// not reach it, and what was deleted would return with the next start.
+    fn remove_unfinished(&self) -> Result<(), FsError> {
+        let mut unfinished = self.unfinished.lock();
+        while let Some(ulid) = unfinished.last() {
+            let dir = self.root.join(ulid.to_string());
+            if self.fs.exists(&dir) {
+                self.fs.remove_dir(&dir).context("remove", &dir)?;
+            }
+            self.fs.sync_dir(&self.root).context("sync", &self.root)?;
+            unfinished.pop();
+        }
+        Ok(())
+    }
+
+    fn finished(&self, ulid: Ulid) {
+        self.unfinished.lock().retain(|other| *other != ulid);
+    }
+
     /// Blocks that could not be opened, since the directory was.
     pub fn quarantined(&self) -> Vec<Quarantined> {
         self.quarantined.lock().clone()
@@ -220,6 +249,7 @@ impl BlockDirectory {
         let _changing = self.changing.lock();
         let block = Arc::new(Block::open(&self.fs, &self.root.join(meta.ulid.to_string()))?);
         self.publish(self.list().iter().cloned().chain([Arc::clone(&block)]).collect());
+        self.finished(meta.ulid);
         Ok(block)
     }
 
@@ -249,9 +279,10 @@ impl BlockDirectory {
             return Ok(None);
         };
         let chosen = |block: &&Arc<Block>| plan.blocks.contains(&block.meta().ulid);
-        let parents: Vec<Arc<Block>> = list.iter().filter(chosen).cloned().collect();
+        let mut parents: Vec<Arc<Block>> = list.iter().filter(chosen).cloned().collect();
+        parents.sort_by_key(|block| block.meta().rank());
         let metas: Vec<Arc<BlockMeta>> = parents.iter().map(|block| block.meta()).collect();
-        let meta = merged_meta(self.new_ulid(now), &metas);
+        let meta = merged_meta(self.begin(now), &metas);
         let block = self.replace(&parents, meta, options.block)?;
         Counters::count(&self.counters.compactions);
         Ok(Some(Compacted { plan, block }))
@@ -269,7 +300,7 @@ impl BlockDirectory {
         for block in self.list().iter().filter(|block| !block.tombstones().is_empty()) {
             let old = BlockMeta::clone(&block.meta());
             let parent = BlockParent { ulid: old.ulid, min_time: old.min_time, max_time: old.max_time };
-            let mut meta = BlockMeta { ulid: self.new_ulid(now), ..old };
+            let mut meta = BlockMeta { ulid: self.begin(now), ..old };
             meta.compaction.parents = vec![parent];
             self.replace(&[Arc::clone(block)], meta, options.block)?;
             count += 1;
@@ -284,6 +315,7 @@ impl BlockDirectory {
         meta: BlockMeta,
         options: BlockOptions,
     ) -> Result<Option<BlockMeta>, BlockError> {
+        let ulid = meta.ulid;
         let written = merge(&self.fs, &self.root, parents, meta, options, &self.stopped);
         let written = written.inspect_err(|error| self.note_failure(parents, error))?;
         let child = match &written {
@@ -292,6 +324,7 @@ impl BlockDirectory {
         };
         let stays = |block: &&Arc<Block>| !parents.iter().any(|parent| Arc::ptr_eq(parent, block));
         self.publish(self.list().iter().filter(stays).cloned().chain(child).collect());
+        self.finished(ulid);
         for parent in parents {
             self.remove_block(parent);
         }
@@ -372,6 +405,7 @@ impl BlockDirectory {
     /// A block is damaged or cannot be written; blocks before it are done.
     pub fn delete(&self, range: TimeRange, matchers: &[Matcher]) -> Result<usize, BlockError> {
         let _changing = self.changing.lock();
+        self.remove_unfinished()?;
         let mut count = 0;
         for block in self.list().iter().filter(|block| block.range().overlaps(range)) {
             count += block.delete(range, matchers)?;

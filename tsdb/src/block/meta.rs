@@ -170,6 +170,13 @@ impl BlockMeta {
         TimeRange::new(Timestamp(self.min_time), Timestamp(self.max_time.saturating_sub(1)))
     }
 
+    /// Of several blocks with a sample for one moment, the one with the smallest rank counts: samples in order before late ones,
+    /// and of these the ones that came first.
+    pub fn rank(&self) -> (Option<Ulid>, i64, Ulid) {
+        let came = self.compaction.sources.first().copied().unwrap_or(self.ulid);
+        (self.has_hint(HINT_OUT_OF_ORDER).then_some(came), self.min_time, self.ulid)
+    }
+
     /// Whether a hint is set.
     pub fn has_hint(&self, hint: &str) -> bool {
         self.compaction.hints.iter().any(|h| h == hint)

@@ -137,16 +137,21 @@ impl Tombstones {
         put_be_u32(&mut out, MAGIC);
         out.push(VERSION);
         let header = out.len();
-        for (series, intervals) in self.iter() {
-            for interval in &intervals.0 {
-                put_uvarint(&mut out, series);
-                put_varint(&mut out, interval.min);
-                put_varint(&mut out, interval.max);
-            }
-        }
+        self.encode_entries(&mut out);
         let checksum = crc32c::crc32c(&out[header..]);
         put_be_u32(&mut out, checksum);
         out
+    }
+
+    /// Appends the entries alone.
+    pub(crate) fn encode_entries(&self, out: &mut Vec<u8>) {
+        for (series, intervals) in self.iter() {
+            for interval in &intervals.0 {
+                put_uvarint(out, series);
+                put_varint(out, interval.min);
+                put_varint(out, interval.max);
+            }
+        }
     }
 
     /// Reads the content of a file; `path` is for the error.

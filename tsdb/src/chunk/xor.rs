@@ -83,9 +83,19 @@ impl XorAppender {
     ///
     /// See [`ChunkError`].
     pub fn resume(bytes: &mut Vec<u8>) -> Result<Self, ChunkError> {
+        Self::resume_at(bytes, 0).map(|(appender, _)| appender)
+    }
+
+    /// As [`resume`](Self::resume); gives the time of sample number `nth` (from 1 on) as well, if there is one.
+    pub(crate) fn resume_at(bytes: &mut Vec<u8>, nth: usize) -> Result<(Self, Option<i64>), ChunkError> {
         let mut appender = Self::default();
         let mut reader = Samples::new(bytes)?;
-        while reader.next()?.is_some() {}
+        let mut nth_time = None;
+        while let Some((time, _)) = reader.next()? {
+            if usize::from(reader.read) == nth {
+                nth_time = Some(time);
+            }
+        }
         appender.time = reader.time;
         appender.delta = reader.delta;
         appender.window = reader.window;
@@ -95,7 +105,7 @@ impl XorAppender {
         if let Some(last) = bytes.last_mut() {
             *last &= 0xFF << appender.free;
         }
-        Ok(appender)
+        Ok((appender, nth_time))
     }
 }
 

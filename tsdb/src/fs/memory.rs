@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Entry, File, Fs, Lock, Map, Space};
 
@@ -30,7 +30,11 @@ use super::{Entry, File, Fs, Lock, Map, Space};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct MemFs(Arc<Mutex<Disk>>);
+pub struct MemFs {
+    disk: Arc<Mutex<Disk>>,
+    /// The number of the crash that ends this handle; `None` for one that survives them.
+    session: Option<u64>,
+}
 
 /// How a crash goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +82,8 @@ enum Change {
 struct Naming {
     name: String,
     node: Option<usize>,
+    /// The name that the node had in the same folder: renaming is one step.
+    old_name: Option<String>,
 }
 
 impl Default for Disk {
@@ -107,9 +113,23 @@ impl MemFs {
         Self::default()
     }
 
+    /// A handle that ends with the next crash, as a process does: what is done through it afterwards fails.
+    #[must_use]
+    pub fn session(&self) -> Self {
+        Self { disk: Arc::clone(&self.disk), session: Some(self.disk.lock().epoch) }
+    }
+
+    fn disk(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk.lock();
+        match self.session {
+            Some(session) if session != disk.epoch => Err(io::Error::other("the process died when the disk crashed")),
+            _ => Ok(disk),
+        }
+    }
+
     /// Ends every open handle and decides what is left. Faults and the limit of space are lifted.
     pub fn crash(&self, how: Crash) {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk.lock();
         disk.epoch += 1;
         disk.locks.clear();
         disk.fail_at = None;
@@ -132,18 +152,18 @@ impl MemFs {
     /// Lets operation number `n` from now (0: the next one) fail with an I/O error; with `forever`, all after it too.
     /// Operations are those that change the disk.
     pub fn fail_at(&self, n: u64, forever: bool) {
-        let mut disk = self.0.lock();
+        let mut disk = self.disk.lock();
         disk.fail_at = Some((disk.operations + n, forever));
     }
 
     /// Lets every sync fail, or no longer.
     pub fn fail_syncs(&self, fail: bool) {
-        self.0.lock().fail_syncs = fail;
+        self.disk.lock().fail_syncs = fail;
     }
 
     /// Lifts all faults.
     pub fn heal(&self) {
-        let mut disk = self.0.lock();
+        let mut disk = self.disk.lock();
         disk.fail_at = None;
         disk.fail_syncs = false;
         disk.capacity = u64::MAX;
@@ -151,17 +171,17 @@ impl MemFs {
 
     /// Limits the disk to `bytes` of file content; what is beyond is refused as "no space left".
     pub fn limit_space(&self, bytes: u64) {
-        self.0.lock().capacity = bytes;
+        self.disk.lock().capacity = bytes;
     }
 
     /// Bytes of file content on the disk.
     pub fn used(&self) -> u64 {
-        self.0.lock().bytes()
+        self.disk.lock().bytes()
     }
 
     /// How many operations have changed the disk so far.
     pub fn operations(&self) -> u64 {
-        self.0.lock().operations
+        self.disk.lock().operations
     }
 
     /// Flips the bits of `mask` in one byte of a file, as a decaying disk does.
@@ -170,7 +190,7 @@ impl MemFs {
     ///
     /// [`io::ErrorKind::NotFound`], or [`io::ErrorKind::InvalidInput`] behind the end.
     pub fn flip(&self, path: &Path, offset: usize, mask: u8) -> io::Result<()> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk.lock();
         let node = disk.find(path)?;
         let Some(Node::File { now, durable, .. }) = disk.nodes.get_mut(node) else {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -231,6 +251,9 @@ fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 fn apply_name(names: &mut BTreeMap<String, usize>, naming: &Naming) {
+    if let Some(old) = &naming.old_name {
+        names.remove(old);
+    }
     match naming.node {
         Some(node) => names.insert(naming.name.clone(), node),
         None => names.remove(&naming.name),
@@ -290,10 +313,14 @@ impl Disk {
     }
 
     fn name(&mut self, dir: usize, name: String, node: Option<usize>) -> io::Result<()> {
+        self.rename(dir, name, node, None)
+    }
+
+    fn rename(&mut self, dir: usize, name: String, node: Option<usize>, old_name: Option<String>) -> io::Result<()> {
         let Some(Node::Dir { now, pending, .. }) = self.nodes.get_mut(dir) else {
             return Err(io::ErrorKind::NotADirectory.into());
         };
-        let naming = Naming { name, node };
+        let naming = Naming { name, node, old_name };
         apply_name(now, &naming);
         pending.push(naming);
         Ok(())
@@ -342,19 +369,19 @@ impl Disk {
 
 impl Fs for MemFs {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let disk = self.0.lock();
+        let disk = self.disk()?;
         let node = disk.find(path)?;
         match disk.nodes.get(node) {
-            Some(Node::File { .. }) => Ok(Arc::new(MemFile { disk: Arc::clone(&self.0), node, epoch: disk.epoch })),
+            Some(Node::File { .. }) => Ok(Arc::new(MemFile { disk: Arc::clone(&self.disk), node, epoch: disk.epoch })),
             _ => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk()?;
         if let Ok(node) = disk.find(path) {
             disk.change(node, Change::Length(0))?;
-            return Ok(Arc::new(MemFile { disk: Arc::clone(&self.0), node, epoch: disk.epoch }));
+            return Ok(Arc::new(MemFile { disk: Arc::clone(&self.disk), node, epoch: disk.epoch }));
         }
         let (dir, name) = disk.find_parent(path)?;
         disk.operate()?;
@@ -364,11 +391,11 @@ impl Fs for MemFs {
         let node = disk.nodes.len();
         disk.nodes.push(Node::File { now: Vec::new(), durable: Vec::new(), pending: Vec::new() });
         disk.name(dir, name, Some(node))?;
-        Ok(Arc::new(MemFile { disk: Arc::clone(&self.0), node, epoch: disk.epoch }))
+        Ok(Arc::new(MemFile { disk: Arc::clone(&self.disk), node, epoch: disk.epoch }))
     }
 
     fn map(&self, path: &Path) -> io::Result<Map> {
-        let disk = self.0.lock();
+        let disk = self.disk()?;
         match disk.nodes.get(disk.find(path)?) {
             Some(Node::File { now, .. }) => Ok(Map::from_vec(now.clone())),
             _ => Err(io::ErrorKind::IsADirectory.into()),
@@ -376,19 +403,24 @@ impl Fs for MemFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk()?;
         let node = disk.find(from)?;
         let (from_dir, from_name) = disk.find_parent(from)?;
         let (to_dir, to_name) = disk.find_parent(to)?;
         disk.operate()?;
-        disk.name(from_dir, from_name, None)?;
-        disk.name(to_dir, to_name, Some(node))?;
+        if from_dir == to_dir {
+            let old_name = (from_name != to_name).then_some(from_name);
+            disk.rename(to_dir, to_name, Some(node), old_name)?;
+        } else {
+            disk.name(from_dir, from_name, None)?;
+            disk.name(to_dir, to_name, Some(node))?;
+        }
         disk.used = disk.bytes();
         Ok(())
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk()?;
         let node = disk.find(from)?;
         if disk.find(to).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -399,7 +431,7 @@ impl Fs for MemFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let disk = self.0.lock();
+        let disk = self.disk()?;
         let Some(Node::Dir { now, .. }) = disk.nodes.get(disk.find(dir)?) else {
             return Err(io::ErrorKind::NotADirectory.into());
         };
@@ -411,7 +443,7 @@ impl Fs for MemFs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk()?;
         disk.find(path)?;
         let (dir, name) = disk.find_parent(path)?;
         disk.operate()?;
@@ -425,7 +457,7 @@ impl Fs for MemFs {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk()?;
         let mut at = ROOT;
         for part in parts(dir) {
             let Some(Node::Dir { now, .. }) = disk.nodes.get(at) else {
@@ -445,7 +477,7 @@ impl Fs for MemFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let disk = &mut *self.0.lock();
+        let disk = &mut *self.disk()?;
         disk.operate()?;
         if disk.fail_syncs {
             return Err(io::Error::other("injected sync fault"));
@@ -460,29 +492,29 @@ impl Fs for MemFs {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        self.0.lock().find(path).is_ok()
+        self.disk().is_ok_and(|disk| disk.find(path).is_ok())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = match self.open(path) {
-            Ok(_) => self.0.lock().find(path)?,
+            Ok(_) => self.disk()?.find(path)?,
             Err(_) => {
                 self.create(path)?;
-                self.0.lock().find(path)?
+                self.disk()?.find(path)?
             }
         };
-        let mut disk = self.0.lock();
+        let mut disk = self.disk()?;
         let epoch = disk.epoch;
         if disk.locks.contains(&(file, epoch)) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         disk.locks.push((file, epoch));
         drop(disk);
-        Ok(Box::new(MemLock { disk: Arc::clone(&self.0), held: (file, epoch) }))
+        Ok(Box::new(MemLock { disk: Arc::clone(&self.disk), held: (file, epoch) }))
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
-        let disk = self.0.lock();
+        let disk = self.disk()?;
         let total = disk.capacity.min(1 << 40);
         Ok(Space { total, free: total.saturating_sub(disk.bytes()) })
     }

@@ -11,6 +11,7 @@ use ferula_model::{
 use ferula_model::{FloatHistogram, STALE_MARKER};
 
 use super::Head;
+use super::exemplars::record_of;
 use super::replay::ReplayReport;
 use super::series::{FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
 use super::verdict::{Verdict, Window, judge};
@@ -18,9 +19,10 @@ use crate::chunk::{self, EncodedChunk, FloatEncoding};
 use crate::db::Durability;
 use crate::fs::{Context, FsError};
 use crate::wal::format::{
-    self, ExemplarRecord, HistogramRecord, MarkerRecord, RecordType, put_exemplars, put_histograms, put_markers,
-    put_metadata, put_series,
+    self, HistogramRecord, MarkerRecord, RecordType, put_exemplars, put_histograms, put_markers, put_metadata,
+    put_series,
 };
+use crate::wal::segments;
 use crate::wal::writer::{WalError, WalWriter};
 
 /// Samples in an open late chunk before it is encoded (upstream's default).
@@ -228,6 +230,13 @@ impl Head {
         };
         let begin =
             |late: bool, next| WalWriter::begin(Arc::clone(&self.fs), &self.log_dir(late), next, bytes, compression);
+        // What a process that died wrote last may not be durable yet: the last segment, and the one before it if the next one
+        // had been created but not begun. The others were synced when they were sealed.
+        for dir in [self.log_dir(false), self.log_dir(true)] {
+            for (_, path) in segments(&*self.fs, &dir)?.into_iter().rev().take(2) {
+                self.fs.open(&path).and_then(|file| file.sync()).context("sync", &path)?;
+            }
+        }
         let mut commit = self.commit.lock();
         commit.wal = Some(begin(false, report.next_segment)?);
         if late || report.next_late_segment > 0 {
@@ -472,7 +481,10 @@ impl Head {
         }
         if !batch.exemplars.is_empty() {
             record.clear();
-            put_exemplars(record, &batch.exemplars.iter().map(exemplar_record).collect::<Vec<_>>());
+            put_exemplars(
+                record,
+                &batch.exemplars.iter().map(|(series, time, e)| record_of((*series, *time, e))).collect::<Vec<_>>(),
+            );
             wal.add(record)?;
         }
         wal.flush()?;
@@ -769,14 +781,4 @@ fn log_histograms(
         result?;
     }
     Ok(others)
-}
-
-fn exemplar_record((series, time, exemplar): &(u32, i64, Exemplar)) -> ExemplarRecord {
-    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    ExemplarRecord {
-        series: u64::from(*series),
-        time: *time,
-        value: exemplar.value,
-        labels: exemplar.labels.iter().map(owned).collect(),
-    }
 }

@@ -28,6 +28,7 @@ use crate::block::index::ChunkRef;
 use crate::block::writer::RawBlockWriter;
 use crate::block::{BlockError, BlockMeta, BlockOptions, NewChunk};
 use crate::chunk::{self, FloatEncoding};
+use crate::columns;
 use crate::fs::FsError;
 
 /// Symbols that are compared or handed out while the index is held.
@@ -201,6 +202,12 @@ impl Head {
         }
         let mut columns = Columns::default();
         self.read_sound(number, range, late_only, &mut columns)?;
+        if late_only && !columns.is_empty() {
+            // Of one moment the sample in order counts; in a block of its own the late one would hide it.
+            let mut in_order = Columns::default();
+            self.read_sound(number, range, false, &mut in_order)?;
+            columns::keep_same(&mut columns, &in_order);
+        }
         let mut chunks = Vec::new();
         chunk::encode(&columns, FloatEncoding::Xor, &mut chunks);
         for chunk in &chunks {

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use ferula_model::{AppendError, Exemplar, Timestamp};
 use hashbrown::HashMap;
 
+use crate::wal::format::ExemplarRecord;
+
 /// Characters of names and values of an exemplar in all (OpenMetrics 1.0).
 const CHARACTERS_MAX: usize = 128;
 
@@ -109,5 +111,16 @@ impl ExemplarRing {
             .iter()
             .map(|(.., exemplar)| 2 * size_of::<(u32, i64, Exemplar)>() + exemplar.labels.heap_bytes())
             .sum()
+    }
+}
+
+/// An exemplar as logs and snapshots have it.
+pub(super) fn record_of((series, time, exemplar): (u32, i64, &Exemplar)) -> ExemplarRecord {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    ExemplarRecord {
+        series: u64::from(series),
+        time,
+        value: exemplar.value,
+        labels: exemplar.labels.iter().map(owned).collect(),
     }
 }

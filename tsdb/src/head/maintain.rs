@@ -180,8 +180,8 @@ impl Head {
     ///
     /// Files cannot be written. Memory has forgotten nothing then: try again.
     pub(crate) fn truncate(&self, until: Option<i64>, sealed: &Sealed) -> Result<(), FsError> {
-        let boundary =
-            Boundary { valid_from: self.valid_from(), next_series: self.next_series.load(Ordering::Acquire) };
+        let valid_from = self.in_blocks_until().max(until.unwrap_or(i64::MIN));
+        let boundary = Boundary { valid_from, next_series: self.next_series.load(Ordering::Acquire) };
         boundary::store(&*self.fs, &self.dir, boundary)?;
         if let Some(keep) = sealed.segment {
             let dir = self.log_dir(true);
@@ -190,6 +190,7 @@ impl Head {
             }
             self.fs.sync_dir(&dir).context("sync folder", &dir)?;
         }
+        self.in_blocks_until.store(valid_from, Ordering::Release);
         for &number in &sealed.series {
             self.forget_late(number);
         }
@@ -336,7 +337,7 @@ impl Head {
                 || self.table.find(self.table.fingerprint(labels.iter().copied())).is_some()
         };
         let options =
-            CheckpointOptions { last, min_time: self.valid_from(), keep: &mut keep, compression, segment_bytes };
+            CheckpointOptions { last, min_time: self.in_blocks_until(), keep: &mut keep, compression, segment_bytes };
         let written = checkpoint::write(&self.fs, &wal, options);
         written.inspect_err(|_| {
             self.counters.checkpoints_failed.fetch_add(1, Ordering::Relaxed);
@@ -353,13 +354,22 @@ impl Head {
         Ok(Some(last))
     }
 
-    /// Ends writing and makes everything durable.
+    /// Ends writing, makes everything durable and writes the head down for the next start.
     pub(crate) fn close(&self) -> Result<(), FsError> {
         self.chunks.flush();
-        let mut commit = self.commit.lock();
-        let result = if commit.broken.is_none() { sync_logs(&mut commit) } else { Ok(()) };
-        commit.broken.get_or_insert_with(|| "the database is closed".into());
-        result
+        {
+            let mut commit = self.commit.lock();
+            let was_broken = commit.broken.replace("the database is closed".into()).is_some();
+            if was_broken {
+                return Ok(());
+            }
+            sync_logs(&mut commit)?;
+        }
+        let saved = if self.options.read().snapshot_on_close { self.save() } else { Ok(()) };
+        if let Err(error) = saved {
+            tracing::warn!(%error, "the head was not written down; the next start reads the log");
+        }
+        Ok(())
     }
 }
 

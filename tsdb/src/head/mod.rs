@@ -37,6 +37,7 @@ mod readers;
 mod replay;
 mod select;
 mod series;
+mod snapshot;
 mod stats;
 mod symbols;
 mod table;
@@ -66,12 +67,14 @@ use stats::Counters;
 use table::Table;
 use verdict::Window;
 
+pub use chunks::check_head_chunks;
 pub(crate) use cut::Parts;
 pub(crate) use maintain::Sealed;
 pub use progress::{ReplayProgress, WalReplay};
 pub(crate) use readers::ReaderGuard;
 pub use replay::{ReplayError, ReplayReport};
 pub(crate) use select::{HeadSet, merge_into};
+pub use snapshot::check_snapshot_record;
 pub use stats::{Cardinality, HeadStats};
 
 /// What the host chose for the head.
@@ -91,6 +94,8 @@ pub(crate) struct HeadOptions {
     pub(crate) durability: Durability,
     pub(crate) segment_bytes: u64,
     pub(crate) compression: WalCompression,
+    /// Whether a clean close writes the head down.
+    pub(crate) snapshot_on_close: bool,
 }
 
 /// The head. Shared by appenders, readers and maintenance.
@@ -114,8 +119,10 @@ pub(crate) struct Head {
     /// Oldest and newest time of samples in order; `i64::MAX` and `i64::MIN` in an empty head.
     min_time: AtomicI64,
     max_time: AtomicI64,
-    /// Samples before this time are in blocks and no longer enter in order.
+    /// Samples before this time no longer enter in order: they are in blocks, or a block is being written of them.
     valid_from: AtomicI64,
+    /// Samples in order before this time are in blocks, and the head has forgotten them.
+    in_blocks_until: AtomicI64,
     readers: Readers,
     appenders: Mutex<Appenders>,
     /// Series with late samples.
@@ -123,6 +130,8 @@ pub(crate) struct Head {
     /// Series that are gone, and the last segment of the log that may speak of them.
     gone: Mutex<HashMap<u32, u64>>,
     idle: Mutex<Idle>,
+    /// Numbers under which the logs know series as well, because they went and came back.
+    aliases: RwLock<HashMap<u64, u64>>,
     pub(crate) counters: Counters,
     pub(crate) replay: ReplayProgress,
 }
@@ -161,16 +170,20 @@ impl Head {
             min_time: AtomicI64::new(i64::MAX),
             max_time: AtomicI64::new(i64::MIN),
             valid_from: AtomicI64::new(boundary.valid_from),
+            in_blocks_until: AtomicI64::new(boundary.valid_from),
             readers: Readers::default(),
             appenders: Mutex::default(),
             late_series: Mutex::default(),
             gone: Mutex::default(),
             idle: Mutex::default(),
+            aliases: RwLock::default(),
             counters: Counters::default(),
             replay: progress,
         };
         let report = head.replay()?;
         head.begin_logs(&report)?;
+        // The log has moved on: a snapshot is of no use any more.
+        snapshot::remove_all(&*head.fs, &head.dir)?;
         Ok((head, report))
     }
 
@@ -328,9 +341,9 @@ impl Head {
         self.clock.now()
     }
 
-    /// Samples before this time are in blocks.
-    pub(crate) fn valid_from(&self) -> i64 {
-        self.valid_from.load(Ordering::Acquire)
+    /// Samples in order before this time are in blocks, and the head has forgotten them.
+    pub(crate) fn in_blocks_until(&self) -> i64 {
+        self.in_blocks_until.load(Ordering::Acquire)
     }
 
     /// Bytes of the logs and the head chunk files.

@@ -17,6 +17,7 @@ use super::Head;
 use super::append::{Applied, FloatItem, HistogramItem};
 use super::chunks::StoredChunk;
 use super::series::{Kind, MappedChunk, PAGE_SERIES};
+use super::snapshot;
 use super::table::Fingerprint;
 use crate::block::tombstones::Interval;
 use crate::fs::{Fs, FsError};
@@ -63,6 +64,8 @@ pub struct ReplayReport {
     pub bad_records: u64,
     /// Where the log was damaged, and what was cut off.
     pub damage: Vec<(Corruption, Lost)>,
+    /// Whether the head came from the snapshot of a clean close, so that the log was not read.
+    pub from_snapshot: bool,
     /// Head chunk files that were damaged; what they held was taken from the log.
     pub damaged_chunk_files: u64,
     pub(crate) next_segment: u64,
@@ -106,15 +109,24 @@ impl Head {
             highest: Cell::new(highest),
             late: false,
         };
-        if let Some((_, dir)) = &checkpoint {
-            pass.run(dir, 0, true)?;
+        let snapshot = match snapshot::current(&*self.fs, &self.dir)? {
+            // Without the full chunks it would be half of the truth.
+            Some(dir) if pass.report.damaged_chunk_files == 0 => pass.load_snapshot(&dir)?,
+            _ => false,
+        };
+        pass.report.from_snapshot = snapshot;
+        if !snapshot {
+            if let Some((_, dir)) = &checkpoint {
+                pass.run(dir, 0, true)?;
+            }
+            pass.run(&wal, first, false)?;
         }
-        pass.run(&wal, first, false)?;
         pass.late = true;
         let wbl = self.log_dir(true);
         pass.report.next_late_segment = segments(&*self.fs, &wbl)?.last().map_or(0, |(number, _)| number + 1);
         pass.run(&wbl, 0, false)?;
-        let Pass { report, highest, .. } = pass;
+        let Pass { report, highest, aliases, .. } = pass;
+        *self.aliases.write() = aliases;
         // A number that some record or chunk speaks of must not become the number of another series.
         self.next_series.fetch_max(highest.get().saturating_add(1), Ordering::AcqRel);
         self.replay.end();
@@ -127,9 +139,9 @@ fn mapped(chunk: &StoredChunk) -> MappedChunk {
 }
 
 /// One way through the log.
-struct Pass<'a> {
-    head: &'a Head,
-    report: ReplayReport,
+pub(super) struct Pass<'a> {
+    pub(super) head: &'a Head,
+    pub(super) report: ReplayReport,
     /// Chunks in the head chunk files that wait for their series.
     stored: HashMap<u64, Vec<StoredChunk>>,
     /// Late chunks in the head chunk files that wait for their marker in the log: without one, a block has them.
@@ -243,20 +255,14 @@ impl Pass<'_> {
             }
             Some(Tombstones) => self.tombstones(record, queues),
             Some(Exemplars) => self.exemplars(record),
-            Some(Metadata) => {
-                let head = self.head;
-                format::read_metadata(record, |series, metadata| {
-                    let number = self.number(series);
-                    head.pages.with_mut(number, |state| state.rest_mut().metadata = Some(metadata));
-                })
-            }
+            Some(Metadata) => self.metadata(record),
             Some(MmapMarkers) => self.markers(record, queues),
             None => Err(format::RecordError::UnknownType(record.first().copied().unwrap_or(0))),
         }
     }
 
     /// The number under which a series of the log is known; one that no series has if it cannot be known.
-    fn number(&self, series: u64) -> u32 {
+    pub(super) fn number(&self, series: u64) -> u32 {
         self.highest.set(self.highest.get().max(series));
         let series =
             if self.aliases.is_empty() { series } else { self.aliases.get(&series).copied().unwrap_or(series) };
@@ -264,45 +270,67 @@ impl Pass<'_> {
     }
 
     fn series(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
-        let head = self.head;
-        let mut index = head.index.write();
         let mut too_large = false;
         let result = format::read_series(record, |number, labels| {
-            let fingerprint: Fingerprint = head.table.fingerprint(labels.iter().copied());
-            if let Some(known) = head.table.find(fingerprint) {
-                if u64::from(known) != number {
-                    self.aliases.insert(number, u64::from(known));
-                    self.attach(known, number);
-                }
-                return;
-            }
-            let (Ok(small), false) = (u32::try_from(number), labels.is_empty()) else {
-                too_large = true;
-                return;
-            };
-            head.place(&mut index, small, labels, fingerprint);
-            head.next_series.fetch_max(number + 1, Ordering::AcqRel);
-            self.report.series += 1;
-            self.attach(small, number);
+            too_large |= self.introduce(number, labels).is_none();
         });
         if too_large { Err(format::RecordError::Malformed("series number or labels")) } else { result }
+    }
+
+    /// Creates a series unless it is known, perhaps under another number. Gives its number; `None` if it cannot be kept.
+    pub(super) fn introduce(&mut self, number: u64, labels: &[(&str, &str)]) -> Option<u32> {
+        let head = self.head;
+        self.highest.set(self.highest.get().max(number));
+        let fingerprint: Fingerprint = head.table.fingerprint(labels.iter().copied());
+        if let Some(known) = head.table.find(fingerprint) {
+            if u64::from(known) != number {
+                self.aliases.insert(number, u64::from(known));
+                self.attach(known, number);
+            }
+            return Some(known);
+        }
+        let small = u32::try_from(number).ok().filter(|small| *small > 0 && !labels.is_empty())?;
+        head.place(&mut head.index.write(), small, labels, fingerprint);
+        self.report.series += 1;
+        self.attach(small, number);
+        Some(small)
+    }
+
+    pub(super) fn metadata(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let head = self.head;
+        format::read_metadata(record, |series, metadata| {
+            let number = self.number(series);
+            head.pages.with_mut(number, |state| state.rest_mut().metadata = Some(metadata));
+        })
     }
 
     /// Gives a series its chunks from the head chunk files.
     fn attach(&mut self, series: u32, number: u64) {
         let Some(chunks) = self.stored.remove(&number) else { return };
         let head = self.head;
-        let valid_from = head.valid_from.load(Ordering::Acquire);
+        let in_blocks_until = head.in_blocks_until();
         head.pages.with_mut(series, |state| {
+            // Samples from the log are there already, so the log has the others too.
+            if state.has_open_chunk() {
+                return;
+            }
             for chunk in chunks {
-                // Chunks that a block has were left behind by a crash before the files were deleted.
-                if chunk.max_time < valid_from || state.newest().is_some_and(|newest| chunk.min_time <= newest) {
+                // Chunks that a block has were left behind by a crash before the files were deleted. A series that went and came
+                // back has chunks under several numbers, in any order.
+                let mapped = &mut state.rest_mut().mapped;
+                let at = mapped.partition_point(|known| known.max_time < chunk.min_time);
+                let overlaps = mapped.get(at).is_some_and(|next| next.min_time <= chunk.max_time);
+                if chunk.max_time < in_blocks_until || overlaps {
                     continue;
                 }
-                state.floats.note_time(chunk.max_time);
-                state.kind = if chunk.is_float { Kind::Float } else { Kind::Histogram };
-                state.rest_mut().mapped.push(mapped(&chunk));
-                head.widen_bounds(chunk.min_time.max(valid_from), chunk.max_time);
+                let is_newest = at == mapped.len();
+                mapped
+                    .insert(at, MappedChunk { place: chunk.place, min_time: chunk.min_time, max_time: chunk.max_time });
+                if is_newest {
+                    state.floats.note_time(chunk.max_time);
+                    state.kind = if chunk.is_float { Kind::Float } else { Kind::Histogram };
+                }
+                head.widen_bounds(chunk.min_time.max(in_blocks_until), chunk.max_time);
             }
         });
     }
@@ -364,7 +392,7 @@ impl Pass<'_> {
         result
     }
 
-    fn exemplars(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+    pub(super) fn exemplars(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
         let mut items = Vec::new();
         let result = format::read_exemplars(record, &mut items);
         let mut ring = self.head.exemplars.write();

@@ -191,6 +191,9 @@ pub(super) struct FullChunk<'a> {
 }
 
 impl Series {
+    /// A chunk with so many samples is a quarter full, and its end is predicted.
+    pub(super) const QUARTER: usize = SAMPLES_PER_CHUNK / 4;
+
     pub(super) fn new(labels: PackedLabels) -> Self {
         Self { labels, touched: AtomicBool::new(true), ..Self::default() }
     }
@@ -245,7 +248,7 @@ impl Series {
         full: &mut dyn FnMut(FullChunk<'_>) -> u64,
     ) {
         let samples = sample_count(&self.chunk).unwrap_or(0);
-        if samples == SAMPLES_PER_CHUNK / 4 {
+        if samples == Self::QUARTER {
             self.chunk_end = predicted_end(self.chunk_start, self.floats.time(), self.chunk_end, 4.0);
         }
         let is_full = samples > 0
@@ -259,6 +262,13 @@ impl Series {
         }
         self.floats.append(&mut self.chunk, time, value);
         self.kind = Kind::Float;
+    }
+
+    /// Sets the end of an open chunk that was not filled sample by sample. `quarter` is the time of the sample with which it
+    /// was a quarter full.
+    pub(super) fn begin_range(&mut self, block_range: i64, quarter: Option<i64>) {
+        let end = range_end(self.chunk_start, block_range);
+        self.chunk_end = quarter.map_or(end, |quarter| predicted_end(self.chunk_start, quarter, end, 4.0));
     }
 
     /// Appends a histogram that is newer than everything in the series.

@@ -27,6 +27,7 @@ pub(crate) struct Counters {
     pub(super) chunks_created: AtomicU64,
     pub(super) chunks_removed: AtomicU64,
     pub(super) chunks_damaged: AtomicU64,
+    pub(super) snapshot_failures: AtomicU64,
     pub(super) wal_failures: AtomicU64,
     pub(super) truncations: AtomicU64,
     pub(super) collections: AtomicU64,

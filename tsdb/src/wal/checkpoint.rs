@@ -105,23 +105,17 @@ fn write_into(fs: &Arc<dyn Fs>, wal: &Path, temporary: &Path, options: Checkpoin
                 problem = out.add(record).and_then(|()| out.flush()).err();
             }
         });
-        problem.map_or(Ok(()), |error| Err(fs_error(error)))?;
+        problem.map_or(Ok(()), |error| Err(error.into_inner()))?;
     }
     record.clear();
     record.push(RecordType::Metadata as u8);
     filter.metadata.iter().for_each(|(series, metadata)| format::put_metadata(&mut record, *series, metadata));
     if !filter.metadata.is_empty() {
-        out.add(&record).map_err(fs_error)?;
+        out.add(&record).map_err(WalError::into_inner)?;
     }
-    out.flush().map_err(fs_error)?;
+    out.flush().map_err(WalError::into_inner)?;
     out.sync()?;
     Ok(())
-}
-
-fn fs_error(error: WalError) -> FsError {
-    match error {
-        WalError::Refused(error) | WalError::Broken(error) => error,
-    }
 }
 
 struct Filter<'a> {

@@ -182,6 +182,11 @@ impl WalWriter {
         }
     }
 
+    /// Bytes that wait for [`flush`](Self::flush).
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending.len() as u64
+    }
+
     /// Where the log ends now: what [`roll_back`](Self::roll_back) goes back to.
     pub fn mark(&self) -> Mark {
         Mark { segment: self.segment.number, written: self.segment.written }
@@ -267,6 +272,15 @@ pub enum WalError {
     /// The log may end in a part of it, and must not be written to any more.
     #[error(transparent)]
     Broken(FsError),
+}
+
+impl WalError {
+    /// What the file system said, where it does not matter how the log is left.
+    pub(crate) fn into_inner(self) -> FsError {
+        match self {
+            Self::Refused(error) | Self::Broken(error) => error,
+        }
+    }
 }
 
 impl Segment {

@@ -12,3 +12,4 @@ mod memory;
 mod model;
 mod offline;
 mod peers;
+mod simulation;
