@@ -89,7 +89,10 @@ fn ranges_become_blocks_and_blocks_become_larger_ones() {
 #[test]
 fn late_samples_become_blocks_with_a_hint_and_are_merged() {
     let disk = MemFs::new();
-    let open = || builder(&disk).out_of_order_window(Duration::from_secs(1000)).open().unwrap();
+    let open = || {
+        let window = Duration::from_secs(1000);
+        builder(&disk).out_of_order_window(window).snapshot_on_close(false).open().unwrap()
+    };
     let db = open();
     fill(&db, 0, 5 * RANGE);
     for time in (500..5 * RANGE).step_by(7000) {

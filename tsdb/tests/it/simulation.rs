@@ -25,7 +25,7 @@ const RANGE: i64 = 10_000;
 /// Steps of a life.
 const STEPS: u64 = 120;
 /// The seeds of an ordinary test run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 40;
 
 #[test]
 fn a_life_by_dice_agrees_with_the_model() {
