@@ -42,6 +42,7 @@ use parking_lot::Mutex;
 use crate::annotation::Annotations;
 use crate::error::QueryError;
 use crate::functions::registry::FunctionRegistry;
+use crate::functions::sliding::Scratch;
 use crate::plan::{NodeId, Plan};
 use limits::{Counters, Limits};
 use steps::StepVector;
@@ -126,6 +127,8 @@ pub(crate) struct Worker {
     pub(crate) columns: Columns,
     /// Histograms of `columns` as float histograms.
     pub(crate) float_histograms: Vec<Arc<ferula_model::FloatHistogram>>,
+    /// Memory of sliding windows.
+    pub(crate) scratch: Scratch,
     spare: Vec<StepVector>,
     pub(crate) annotations: Annotations,
     pub(crate) counters: Counters,

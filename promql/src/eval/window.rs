@@ -14,6 +14,7 @@ use crate::error::QueryError;
 use crate::functions::FunctionId;
 use crate::functions::note::{Notes, Place};
 use crate::functions::rate::{self, RateKind, Windows};
+use crate::functions::sliding::Scratch;
 use crate::functions::window::{Context, Samples, Window};
 use crate::functions::{extended, histogram_over_time, instant_rate, over_time};
 use crate::plan::NodeId;
@@ -58,7 +59,15 @@ impl RangeSource<'_> {
 
     /// Bounds of the windows over `times`.
     pub(crate) fn pointers<'a>(&self, times: &'a [i64]) -> Pointers<'a> {
-        Pointers { times, reference: self.reference, reach: self.reach, range: self.range_millis, from: 0, to: 0 }
+        Pointers {
+            times,
+            reference: self.reference,
+            oldest: self.reach.before,
+            newest: self.reach.after,
+            range: self.range_millis,
+            from: 0,
+            to: 0,
+        }
     }
 }
 
@@ -66,7 +75,8 @@ impl RangeSource<'_> {
 pub(crate) struct Pointers<'a> {
     times: &'a [i64],
     reference: Reference,
-    reach: Reach,
+    oldest: i64,
+    newest: i64,
     range: i64,
     from: usize,
     to: usize,
@@ -76,7 +86,7 @@ impl Windows for Pointers<'_> {
     #[inline]
     fn window(&mut self, step: usize) -> (i64, i64, usize, usize) {
         let end = self.reference.at(step);
-        let (oldest, newest) = (end.saturating_sub(self.reach.before), end.saturating_add(self.reach.after));
+        let (oldest, newest) = (end.saturating_sub(self.oldest), end.saturating_add(self.newest));
         while self.from < self.times.len() && self.times[self.from] <= oldest {
             self.from += 1;
         }
@@ -150,11 +160,14 @@ impl<'q> RangeFunction<'q> {
         self.params.get(index).map_or(f64::NAN, |param| param.at(step))
     }
 
-    fn evaluate(&self, samples: &Samples<'_>, context: &mut Context<'_>, out: &mut StepVector) {
+    fn evaluate(&self, samples: &Samples<'_>, scratch: &mut Scratch, context: &mut Context<'_>, out: &mut StepVector) {
         if let Some(extension) = self.source.extension {
             return self.at_each_step(samples, context, out, |window, context, _| {
                 extended::evaluate(self.function, extension, window, context)
             });
+        }
+        if self.windows_overlap() && samples.histogram_times.is_empty() && self.slide(samples, scratch, out) {
+            return;
         }
         match self.function {
             FunctionId::Rate => self.rate(RateKind::RATE, samples, context, out),
@@ -227,6 +240,29 @@ impl<'q> RangeFunction<'q> {
         Ok(())
     }
 
+    /// Whether most samples are in several windows.
+    fn windows_overlap(&self) -> bool {
+        self.grid.len() > 1 && self.source.range_millis / 4 >= self.grid.step_millis()
+    }
+
+    /// Functions of floats that need not look at every sample of every window; `false` for the others.
+    fn slide(&self, samples: &Samples<'_>, scratch: &mut Scratch, out: &mut StepVector) -> bool {
+        let mut windows = self.source.pointers(samples.times);
+        let values = samples.values;
+        match self.function {
+            FunctionId::SumOverTime => scratch.sums(values, &mut windows, false, out),
+            FunctionId::AvgOverTime => scratch.sums(values, &mut windows, true, out),
+            FunctionId::MinOverTime => scratch.extremes(values, &mut windows, |value, best| value < best, out),
+            FunctionId::MaxOverTime => scratch.extremes(values, &mut windows, |value, best| value > best, out),
+            // Quantiles out of bounds are noted step by step.
+            FunctionId::QuantileOverTime if (0..out.steps()).all(|step| (0.0..=1.0).contains(&self.param(0, step))) => {
+                scratch.quantiles(values, &mut windows, |step| self.param(0, step), out);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     fn rate(&self, kind: RateKind, samples: &Samples<'_>, context: &mut Context<'_>, out: &mut StepVector) {
         let plain = samples.histogram_times.is_empty()
             && (samples.starts.is_empty() || !context.use_start_timestamps || !kind.is_counter);
@@ -291,6 +327,7 @@ impl Operator for RangeFunction<'_> {
         let head = &self.source.heads()[index];
         let mut annotations = std::mem::take(&mut worker.annotations);
         let mut counters = std::mem::take(&mut worker.counters);
+        let mut scratch = std::mem::take(&mut worker.scratch);
         let samples = worker.samples();
         if self.function == FunctionId::DoubleExponentialSmoothing {
             self.judge_factors(&samples)?;
@@ -300,13 +337,14 @@ impl Operator for RangeFunction<'_> {
             notes: Notes::new(&mut annotations, self.place),
             use_start_timestamps: self.env.settings.use_start_timestamps,
         };
-        self.evaluate(&samples, &mut context, out);
+        self.evaluate(&samples, &mut scratch, &mut context, out);
         self.judge_counter(head, out, &mut context.notes);
         if self.env.settings.count_queryable {
             self.count_samples(&samples, &mut counters);
         }
         worker.annotations = annotations;
         worker.counters = counters;
+        worker.scratch = scratch;
         Ok(())
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod over_time;
 pub(crate) mod rate;
 pub(crate) mod rate_histogram;
 pub(crate) mod registry;
+pub(crate) mod sliding;
 pub(crate) mod sort;
 pub(crate) mod sum;
 pub(crate) mod window;

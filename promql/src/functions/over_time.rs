@@ -163,17 +163,25 @@ pub(crate) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
     if quantile > 1.0 {
         return f64::INFINITY;
     }
-    let count = values.len() as f64;
-    let rank = quantile * (count - 1.0);
-    let lower = rank.floor().max(0.0);
-    let upper = (lower + 1.0).min(count - 1.0);
-    let weight = rank - rank.floor();
     // Only two ranks are needed, so nothing else is put in order.
-    let (lower, upper) = (lower as usize, upper as usize);
+    let (lower, upper, weight) = ranks(quantile, values.len());
     let (_, low, above) = values.select_nth_unstable_by(lower, nan_first);
     let low = *low;
     let high = if upper == lower { low } else { above.iter().copied().min_by(nan_first).unwrap_or(low) };
     low * (1.0 - weight) + high * weight
+}
+
+/// [`quantile_of`] of values in the order of [`nan_first`]; at least one, and a quantile between 0 and 1.
+pub(crate) fn quantile_of_sorted(quantile: f64, values: &[f64]) -> f64 {
+    let (lower, upper, weight) = ranks(quantile, values.len());
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
+/// The positions between which a quantile lies, and the weight of the upper one.
+fn ranks(quantile: f64, count: usize) -> (usize, usize, f64) {
+    let rank = quantile * (count as f64 - 1.0);
+    let lower = rank.floor().max(0.0) as usize;
+    (lower, (lower + 1).min(count.saturating_sub(1)), rank - rank.floor())
 }
 
 /// Ascending with NaN before everything.
