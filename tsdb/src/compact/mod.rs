@@ -5,7 +5,7 @@
 //!                      --retention--> Deletions --rename--> .tmp-for-deletion --remove
 //! ```
 //!
-//! [`plan`] and [`retention`] decide, as pure functions of what the blocks say about themselves; [`merge`] does, streaming.
+//! [`mod@plan`] and [`retention`] decide, as pure functions of what the blocks say about themselves; [`merge`] does, streaming.
 
 pub mod merge;
 pub mod plan;

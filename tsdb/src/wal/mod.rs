@@ -8,7 +8,7 @@
 //! with its CRC-32C. The same framing carries the log of late samples (`wbl`), checkpoints and memory snapshots. All
 //! bytes are Prometheus' (3.14): a log written here replays there, and the other way round.
 //!
-//! Read in this order: [`format`] (what the bytes mean, alone), [`writer`], [`reader`], [`checkpoint`].
+//! Read in this order: [`mod@format`] (what the bytes mean, alone), [`writer`], [`reader`], [`checkpoint`].
 //!
 //! # Invariants
 //!

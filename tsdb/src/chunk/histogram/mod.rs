@@ -7,10 +7,10 @@
 //!
 //! All histograms of a chunk share one layout: schema, zero threshold, bounds and the buckets that are there. A sample
 //! with new buckets widens the layout, so the chunk is encoded again; a sample without some of them is widened itself; a
-//! counter reset or another schema needs a new chunk. [`fit`] decides this without side effects, and
+//! counter reset or another schema needs a new chunk. [`HistogramAppender::fit`] decides this without side effects, and
 //! [`HistogramAppender`] carries it out.
 //!
-//! [`integer`] and [`float`] hold the two number codecs, [`layout`] what they share.
+//! `integer` and `float` hold the two number codecs, `layout` what they share.
 
 mod fit;
 mod float;
