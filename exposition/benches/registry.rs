@@ -11,9 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ferula_exposition::Registry;
 use ferula_exposition::registry::{DEFAULT_BUCKETS, NativeOptions, SummaryOptions};
-use ferula_model::SystemClock;
+use ferula_exposition::{Feed, Format, ParseOptions, Parser, Registry, encode};
+use ferula_model::{
+    AppendError, Appendable, Appender, CommitError, CommitSummary, Exemplar, Labels, Metadata, Sample, SeriesRef,
+    SystemClock, Timestamp,
+};
 
 const ROUNDS: usize = 200;
 const PER_ROUND: u32 = 20_000;
@@ -96,7 +99,71 @@ fn timed(round: impl Fn()) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(PER_ROUND)
 }
 
+/// A storage that takes everything and keeps nothing.
+struct Nowhere(u64);
+
+impl Appendable for Nowhere {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(Self(0))
+    }
+}
+
+impl Appender for Nowhere {
+    fn series(&mut self, _: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
+        self.0 += 1;
+        Ok(SeriesRef(self.0))
+    }
+    fn append(&mut self, _: SeriesRef, sample: Sample) -> Result<(), AppendError> {
+        black_box(&sample);
+        Ok(())
+    }
+    fn append_exemplar(&mut self, _: SeriesRef, _: Exemplar) -> Result<(), AppendError> {
+        Ok(())
+    }
+    fn set_metadata(&mut self, _: SeriesRef, _: &Metadata) -> Result<(), AppendError> {
+        Ok(())
+    }
+    fn commit(self: Box<Self>) -> Result<CommitSummary, CommitError> {
+        Ok(CommitSummary::default())
+    }
+    fn rollback(self: Box<Self>) {}
+}
+
+/// Nanoseconds per series of storing a registry, and of what a scrape of it would do instead before it stores.
+fn measure_feed() {
+    const SERIES: u32 = 2000;
+    let registry = Registry::new();
+    let family = registry.counter_family("http_requests_total", "Requests.", ["method", "path"]).unwrap();
+    (0..SERIES).for_each(|i| family.with(["GET", &format!("/some/path/{i}")]).inc_by(u64::from(i)));
+    let mut feed = Feed::new(Labels::from_pairs([("job", "bench"), ("instance", "here")]));
+    let mut best = [f64::INFINITY; 3];
+    for round in 0..ROUNDS {
+        let steps: [&mut dyn FnMut(); 3] = [
+            &mut || drop(black_box(registry.gather())),
+            &mut || drop(feed.gather(&registry, Timestamp(round as i64), &Nowhere(0)).unwrap()),
+            &mut || {
+                let mut body = Vec::new();
+                encode(&registry.gather(), Format::Text, &mut body);
+                let mut parser = Parser::new(&body, Format::Text, &ParseOptions::default());
+                while let Some(event) = parser.next() {
+                    let _ = black_box(event.unwrap());
+                }
+            },
+        ];
+        for (step, best) in steps.into_iter().zip(&mut best) {
+            let start = Instant::now();
+            step();
+            *best = best.min(start.elapsed().as_nanos() as f64 / f64::from(SERIES));
+        }
+    }
+    let [gather, fed, parsed] = best;
+    println!(
+        "\nns per series: gathered {gather:.0}, fed {fed:.0}; encoded and parsed, nothing stored yet: {parsed:.0}"
+    );
+}
+
 fn main() {
+    measure_feed();
     let operations = operations();
     let (alone, contended) = (measure_alone(&operations), measure_contended(&operations));
     println!("{:40} {:>8} {:>7} {:>12} {:>7}", "", "alone ns", "ratio", "2 threads ns", "ratio");

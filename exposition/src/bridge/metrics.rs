@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use ferula_model::{Clock, Labels, LabelsBuilder, METRIC_NAME};
 use hashbrown::HashMap;
-use metrics::{Key, KeyName, Metadata, SharedString, Unit};
+use metrics::{Key, KeyName, Label, Metadata, SharedString, Unit};
 use parking_lot::RwLock;
 
 use crate::family::{Metric, MetricFamily};
-use crate::registry::members::Members;
+use crate::registry::members::{Bounds, Members};
 use crate::registry::{
     Collect, Counter, DEFAULT_BUCKETS, Gauge, Histogram, HistogramOptions, Instrument, NativeOptions, RegisterError,
 };
@@ -64,7 +64,7 @@ pub struct MetricsRecorder(Arc<Inner>);
 pub struct MetricsOptions {
     histograms: HistogramOptions,
     by_prefix: Vec<(String, HistogramOptions)>,
-    idle: Option<Duration>,
+    bounds: Bounds,
     conventional_names: bool,
 }
 
@@ -72,7 +72,7 @@ impl Default for MetricsOptions {
     /// Histograms have the default buckets of Prometheus' clients and native ones; nothing expires; names stay as they are.
     fn default() -> Self {
         let histograms = HistogramOptions::default().buckets(&DEFAULT_BUCKETS).native(NativeOptions::default());
-        Self { histograms, by_prefix: Vec::new(), idle: None, conventional_names: false }
+        Self { histograms, by_prefix: Vec::new(), bounds: Bounds::default(), conventional_names: false }
     }
 }
 
@@ -91,7 +91,14 @@ impl MetricsOptions {
 
     /// Metrics that did not change for so long leave, as with [`Registry::expiring`](crate::Registry::expiring).
     pub fn expiring(mut self, idle: Duration) -> Self {
-        self.idle = Some(idle);
+        self.bounds.idle = Some(idle);
+        self
+    }
+
+    /// Of each kind there are at most so many metrics with labels of their own; what would be too many is recorded, for each
+    /// name, by one with the only label `overflow="true"`.
+    pub fn limited(mut self, metrics_max: usize) -> Self {
+        self.bounds.metrics_max = Some(metrics_max);
         self
     }
 
@@ -138,12 +145,12 @@ impl MetricsRecorder {
         if let Some((prefix, _)) = by_prefix.iter().find(|(_, options)| !options.are_valid()) {
             return Err(RegisterError::Buckets { metric: prefix.clone() });
         }
-        let (clock, idle) = (Some(clock), options.idle);
+        let (clock, bounds) = (Some(clock), options.bounds);
         let histograms = by_prefix.into_iter();
         Ok(Self(Arc::new(Inner {
-            counters: Members::new((), clock.clone(), idle),
-            gauges: Members::new((), clock.clone(), idle),
-            histograms: histograms.map(|(prefix, of)| (prefix, Members::new(of, clock.clone(), idle))).collect(),
+            counters: Members::new((), clock.clone(), bounds),
+            gauges: Members::new((), clock.clone(), bounds),
+            histograms: histograms.map(|(prefix, of)| (prefix, Members::new(of, clock.clone(), bounds))).collect(),
             described: RwLock::default(),
             conventional_names: options.conventional_names,
         })))
@@ -169,12 +176,12 @@ impl metrics::Recorder for MetricsRecorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
-        let counter = self.0.counters.with(key, || (key.clone(), labels(key, "")));
+        let counter = self.0.counters.with(key, || named(key, ""), || overflow(key));
         metrics::Counter::from_arc(Arc::new(Handle(counter)))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
-        let gauge = self.0.gauges.with(key, || (key.clone(), labels(key, "")));
+        let gauge = self.0.gauges.with(key, || named(key, ""), || overflow(key));
         metrics::Gauge::from_arc(Arc::new(Handle(gauge)))
     }
 
@@ -182,7 +189,7 @@ impl metrics::Recorder for MetricsRecorder {
         let of_name = self.0.histograms.iter().find(|(prefix, _)| key.name().starts_with(prefix.as_str()));
         match of_name {
             Some((_, members)) => {
-                let histogram = members.with(key, || (key.clone(), labels(key, "le")));
+                let histogram = members.with(key, || named(key, "le"), || overflow(key));
                 metrics::Histogram::from_arc(Arc::new(Handle(histogram)))
             }
             None => metrics::Histogram::noop(),
@@ -227,8 +234,8 @@ impl metrics::HistogramFn for Handle<Histogram> {
     }
 }
 
-/// The labels of a key, its name among them. A label that the type keeps for itself is kept as `exported_...`.
-fn labels(key: &Key, reserved: &str) -> Labels {
+/// A key of our own, and its labels, its name among them. A label that the type keeps for itself is kept as `exported_...`.
+fn named(key: &Key, reserved: &str) -> (Key, Labels) {
     let mut labels = LabelsBuilder::new();
     for label in key.labels().filter(|label| label.key() != METRIC_NAME) {
         match label.key() {
@@ -236,7 +243,12 @@ fn labels(key: &Key, reserved: &str) -> Labels {
             free => labels.set(free, label.value()),
         };
     }
-    labels.set(METRIC_NAME, key.name()).build()
+    (key.clone(), labels.set(METRIC_NAME, key.name()).build())
+}
+
+/// The metric that stands for all of this name that are too many.
+fn overflow(key: &Key) -> (Key, Labels) {
+    named(&Key::from_parts(key.name().to_owned(), vec![Label::new("overflow", "true")]), "")
 }
 
 impl Collect for MetricsRecorder {

@@ -4,15 +4,51 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ferula_model::{Clock, Labels, MetricType, Timestamp};
 use hashbrown::Equivalent;
 
-use super::members::Members;
+use super::members::{Bounds, Members};
 use crate::family::{MetricFamily, MetricValue};
 
 /// A kind of metric that a family can hold. Clones of a value are handles to one metric.
+///
+/// The registry's own kinds are enough for most; this is how to add one, for [`Registry::family`](super::Registry::family):
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// use ferula_exposition::registry::Instrument;
+/// use ferula_exposition::{MetricValue, Registry};
+/// use ferula_model::{Clock, MetricType};
+///
+/// /// The greatest value ever shown.
+/// #[derive(Clone, Debug)]
+/// struct Peak(Arc<AtomicU64>);
+///
+/// impl Instrument for Peak {
+///     type Options = ();
+///     const TYPE: MetricType = MetricType::Gauge;
+///
+///     fn create((): &(), _: Option<&Arc<dyn Clock>>) -> Self {
+///         Self(Arc::default())
+///     }
+///     fn read(&self) -> MetricValue {
+///         MetricValue::Gauge(self.0.load(Relaxed) as f64)
+///     }
+///     fn handles(&self) -> usize {
+///         Arc::strong_count(&self.0)
+///     }
+///     fn activity(&self, _: u64) -> u64 {
+///         self.0.load(Relaxed)
+///     }
+/// }
+///
+/// let registry = Registry::new();
+/// let peaks = registry.family::<Peak, 1>("queue_length_peak", "Longest queue.", ["queue"], ())?;
+/// peaks.with(["mail"]).0.fetch_max(12, Relaxed);
+/// # Ok::<(), ferula_exposition::registry::RegisterError>(())
+/// ```
 pub trait Instrument: Clone + Send + Sync + fmt::Debug + 'static {
     /// What all metrics of a family share, such as bucket bounds.
     type Options: PartialEq + Send + Sync + fmt::Debug + 'static;
@@ -37,6 +73,9 @@ pub trait Instrument: Clone + Send + Sync + fmt::Debug + 'static {
     }
 }
 
+/// The label value of the metric that stands for all that are too many.
+pub const OVERFLOW: &str = "__overflow__";
+
 /// One metric per label set; `N` label names. Clones share one content.
 ///
 /// ```
@@ -59,10 +98,12 @@ impl<I: Instrument, const N: usize> From<Arc<Shared<I, N>>> for Family<I, N> {
 }
 
 impl<I: Instrument, const N: usize> Family<I, N> {
-    /// The metric with these label values, in the order of the label names; it is created if it is new. Keep the answer
-    /// where this would be called often.
+    /// The metric with these label values, in the order of the label names; it is created if it is new, unless there are as
+    /// many as [`Registry::limited`](super::Registry::limited) allows: then it is the one with [`OVERFLOW`] for each value.
+    /// Keep the answer where this would be called often.
     pub fn with(&self, values: [&str; N]) -> I {
-        self.0.members.with(&Values(values), || (Values(values.map(Box::<str>::from)), self.0.labels(values)))
+        let named = |values: [&str; N]| (Values(values.map(Box::<str>::from)), self.0.labels(values));
+        self.0.members.with(&Values(values), || named(values), || named([OVERFLOW; N]))
     }
 
     /// Forgets the metric with these label values; handles to it count on unseen. Whether there was one.
@@ -135,9 +176,9 @@ impl<I: Instrument, const N: usize> Shared<I, N> {
         Self { name: Arc::clone(name), help: help.into(), unit, constant: constant.clone(), names, members }
     }
 
-    pub(super) fn same_as(&self, names: &[&str; N], options: &I::Options, idle: Option<Duration>) -> bool {
+    pub(super) fn same_as(&self, names: &[&str; N], options: &I::Options, bounds: Bounds) -> bool {
         let same_names = self.names.iter().zip(names).all(|(a, b)| a.as_ref() == *b);
-        same_names && self.members.options == *options && self.members.idle == idle
+        same_names && self.members.options == *options && self.members.bounds == bounds
     }
 
     fn labels(&self, values: [&str; N]) -> Labels {
@@ -165,9 +206,11 @@ impl<I: Instrument, const N: usize> Gathered for Shared<I, N> {
     }
 
     fn describe(&self) -> String {
-        let idle = self.members.idle.map(|idle| format!(", idle after {idle:?}")).unwrap_or_default();
+        let Bounds { idle, metrics_max } = self.members.bounds;
+        let idle = idle.map(|idle| format!(", idle after {idle:?}")).unwrap_or_default();
+        let max = metrics_max.map(|max| format!(", at most {max}")).unwrap_or_default();
         let (names, options) = (&self.names, &self.members.options);
-        format!("{} with labels {names:?} and options {options:?}{idle}", I::TYPE.as_str())
+        format!("{} with labels {names:?} and options {options:?}{idle}{max}", I::TYPE.as_str())
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

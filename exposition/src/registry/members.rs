@@ -20,9 +20,17 @@ use crate::family::Metric;
 pub(crate) struct Members<K, I: Instrument> {
     pub(crate) options: I::Options,
     clock: Option<Arc<dyn Clock>>,
+    pub(crate) bounds: Bounds,
+    map: RwLock<HashMap<K, Member<I>>>,
+}
+
+/// How long and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
     /// A metric that did not change for so long is quiet.
     pub(crate) idle: Option<Duration>,
-    map: RwLock<HashMap<K, Member<I>>>,
+    /// So many metrics have labels of their own; those that come later share one.
+    pub(crate) metrics_max: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -36,20 +44,21 @@ struct Member<I> {
 }
 
 impl<K: Eq + Hash, I: Instrument> Members<K, I> {
-    pub(crate) fn new(options: I::Options, clock: Option<Arc<dyn Clock>>, idle: Option<Duration>) -> Self {
-        Self { options, clock, idle, map: RwLock::default() }
+    pub(crate) fn new(options: I::Options, clock: Option<Arc<dyn Clock>>, bounds: Bounds) -> Self {
+        Self { options, clock, bounds, map: RwLock::default() }
     }
 
-    /// The metric of a key; `make` names it if it is new.
-    pub(crate) fn with<Q>(&self, key: &Q, make: impl FnOnce() -> (K, Labels)) -> I
+    /// The metric of a key; `make` names it if it is new, `shared` names the one that stands for all beyond the limit.
+    pub(crate) fn with<Q>(&self, key: &Q, make: impl FnOnce() -> (K, Labels), shared: impl FnOnce() -> (K, Labels)) -> I
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         if let Some(member) = self.map.read().get(key) {
             return member.instrument.clone();
         }
-        let (key, labels) = make();
         let mut map = self.map.write();
+        let is_full = self.bounds.metrics_max.is_some_and(|max| map.len() >= max);
+        let (key, labels) = if is_full && !map.contains_key(key) { shared() } else { make() };
         map.entry(key).or_insert_with(|| self.create(labels)).instrument.clone()
     }
 
@@ -77,7 +86,7 @@ impl<K: Eq + Hash, I: Instrument> Members<K, I> {
 
     /// What each metric measures now, in no order; the quiet ones are left out.
     pub(crate) fn read(&self) -> Vec<Metric> {
-        let (Some(idle), Some(clock)) = (self.idle, &self.clock) else {
+        let (Some(idle), Some(clock)) = (self.bounds.idle, &self.clock) else {
             return self.map.read().values().map(Member::read).collect();
         };
         let now = clock.now();

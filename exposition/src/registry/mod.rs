@@ -16,8 +16,8 @@
 //!
 //! - A metric whose value is computed when it is asked for: [`Registry::computed`]. A whole source of families: [`Collect`],
 //!   which [`MetricFamily`] itself is, for what never changes.
-//! - The same labels, idle time or unit for many metrics: [`Registry::labelled`], [`Registry::expiring`],
-//!   [`Registry::in_unit`] give another handle to the same registry.
+//! - The same labels, idle time, limit or unit for many metrics: [`Registry::labelled`], [`Registry::expiring`],
+//!   [`Registry::limited`], [`Registry::in_unit`] give another handle to the same registry.
 
 mod collector;
 mod counter;
@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 pub use collector::Collect;
 pub use counter::Counter;
 pub use error::{GatherError, RegisterError};
-pub use family::{Family, Instrument};
+pub use family::{Family, Instrument, OVERFLOW};
 pub use gauge::Gauge;
 pub use histogram::{DEFAULT_BUCKETS, Histogram, HistogramOptions, exponential_buckets, linear_buckets};
 pub use native::{NativeOptions, NativeOptionsError};
@@ -50,7 +50,7 @@ pub use summary::{Summary, SummaryOptions};
 
 use crate::family::MetricFamily;
 use family::Gathered;
-use members::Members;
+use members::{Bounds, Members};
 
 /// The metrics of a program, or of a part of it. Clones share one content.
 ///
@@ -83,7 +83,7 @@ pub struct Registry {
 struct Scope {
     labels: Labels,
     unit: Option<Arc<str>>,
-    idle: Option<Duration>,
+    bounds: Bounds,
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +145,32 @@ impl Registry {
     /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
     /// ```
     pub fn expiring(&self, idle: Duration) -> Self {
-        Self { shared: Arc::clone(&self.shared), scope: Scope { idle: Some(idle), ..self.scope.clone() } }
+        self.bounded(Bounds { idle: Some(idle), ..self.scope.bounds })
+    }
+
+    /// The same registry, but families registered through the new handle have at most so many metrics, one more aside: what
+    /// would be too many is measured by a metric whose label values are [`OVERFLOW`]. So label values from outside cannot fill
+    /// the memory, and nothing goes uncounted.
+    ///
+    /// ```
+    /// use ferula_exposition::Registry;
+    /// use ferula_exposition::registry::OVERFLOW;
+    ///
+    /// let registry = Registry::new();
+    /// let hits = registry.limited(2).counter_family("hits_total", "Hits by path.", ["path"])?;
+    /// for path in ["/a", "/b", "/c", "/d", "/a"] {
+    ///     hits.with([path]).inc();
+    /// }
+    /// assert_eq!(hits.len(), 3);
+    /// assert_eq!(hits.with([OVERFLOW]).value(), 2.0);
+    /// # Ok::<(), ferula_exposition::registry::RegisterError>(())
+    /// ```
+    pub fn limited(&self, metrics_max: usize) -> Self {
+        self.bounded(Bounds { metrics_max: Some(metrics_max), ..self.scope.bounds })
+    }
+
+    fn bounded(&self, bounds: Bounds) -> Self {
+        Self { shared: Arc::clone(&self.shared), scope: Scope { bounds, ..self.scope.clone() } }
     }
 
     /// The same registry, but metrics registered through the new handle have this unit, which their names should end with
@@ -369,7 +394,7 @@ impl Registry {
     ) -> Result<Family<I, N>, RegisterError> {
         check_names(name, I::TYPE, &labels)?;
         let scope = &self.scope;
-        if scope.idle.is_some() && self.shared.clock.is_none() {
+        if scope.bounds.idle.is_some() && self.shared.clock.is_none() {
             return Err(RegisterError::NoClock { metric: name.to_owned(), what: "an idle time" });
         }
         let mut families = self.shared.families.lock();
@@ -378,7 +403,7 @@ impl Registry {
             |existing: &dyn Gathered| RegisterError::Taken { metric: name.to_owned(), existing: existing.describe() };
         if let Some(existing) = families.get(&key) {
             let family = Arc::clone(existing).as_any().downcast::<family::Shared<I, N>>().ok();
-            let same = family.filter(|family| family.same_as(&labels, &options, scope.idle));
+            let same = family.filter(|family| family.same_as(&labels, &options, scope.bounds));
             return same.map(Family::from).ok_or_else(|| taken(&**existing));
         }
         // The same name with other constant labels is the same family to whoever reads it.
@@ -386,7 +411,7 @@ impl Registry {
         if let Some((_, existing)) = other {
             return Err(taken(&**existing));
         }
-        let members = Members::new(options, self.shared.clock.clone(), scope.idle);
+        let members = Members::new(options, self.shared.clock.clone(), scope.bounds);
         let unit = scope.unit.clone().unwrap_or_else(|| "".into());
         let family = Arc::new(family::Shared::<I, N>::new(&key, help, unit, labels, members));
         families.insert(key, Arc::clone(&family) as Arc<dyn Gathered>);

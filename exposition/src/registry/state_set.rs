@@ -91,7 +91,8 @@ impl Instrument for StateSet {
     }
 }
 
-/// Says something by its labels; the value is always 1.
+/// Says something by its labels; the value is always 1. There is nothing to be done with it: see
+/// [`Registry::info`](super::Registry::info).
 #[derive(Clone, Debug, Default)]
 pub struct Info(Arc<()>);
 

@@ -99,6 +99,18 @@ fn idle_metrics_of_metrics_leave_and_come_back() {
 }
 
 #[test]
+fn metrics_that_are_too_many_share_one() {
+    let recorder = MetricsRecorder::new(MetricsOptions::default().limited(1), clock()).unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        for user in ["ann", "bob", "eve", "ann"] {
+            metrics::counter!("logins", "user" => user).increment(1);
+        }
+    });
+    let expected = "# TYPE logins counter\nlogins{overflow=\"true\"} 2\nlogins{user=\"ann\"} 2\n";
+    assert_eq!(text(&recorder, Format::Text), expected);
+}
+
+#[test]
 fn two_recorders_share_nothing() {
     let [one, other] = [(); 2].map(|()| MetricsRecorder::new(MetricsOptions::default(), clock()).unwrap());
     metrics::with_local_recorder(&one, || metrics::counter!("a").increment(1));

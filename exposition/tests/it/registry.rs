@@ -124,6 +124,19 @@ fn a_gauge_that_is_set_to_the_same_value_is_not_idle() {
 }
 
 #[test]
+fn a_family_with_a_limit_has_room_again_once_a_metric_is_gone() {
+    let registry = Registry::new();
+    let hits = registry.limited(1).counter_family("hits", "", ["path"]).unwrap();
+    assert!(registry.counter_family("hits", "", ["path"]).is_err(), "without a limit it is another one");
+    hits.with(["/a"]).inc();
+    hits.with(["/b"]).inc();
+    hits.remove(["/a"]);
+    hits.remove([ferula_exposition::registry::OVERFLOW]);
+    hits.with(["/b"]).inc();
+    assert_eq!(text(&registry, Format::Text), "# TYPE hits counter\nhits{path=\"/b\"} 1\n");
+}
+
+#[test]
 fn registries_nest_and_units_are_told() {
     let inner = Registry::new();
     inner.in_unit("seconds").counter("work_seconds_total", "Work.").unwrap().add(1.5);

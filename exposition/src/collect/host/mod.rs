@@ -199,6 +199,16 @@ impl HostOptions {
 }
 
 /// Which names are looked at: those that match `include`, if there is one, and do not match `exclude`.
+///
+/// ```
+/// use ferula_exposition::collect::host::{Filter, HostOptions};
+///
+/// let network_devices = Filter::new(None, Some("^(veth|docker)"))?;
+/// assert!(network_devices.keeps("eth0") && !network_devices.keeps("veth7"));
+/// let options = HostOptions { network_devices, ..HostOptions::default() };
+/// # let _ = options;
+/// # Ok::<(), ferula_model::RegexError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     include: Option<Matcher>,
