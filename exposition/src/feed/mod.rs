@@ -94,7 +94,9 @@ pub struct FeedSummary {
     pub exemplars_refused: usize,
     /// Why the first of the refused ones was refused.
     pub refusal: Option<AppendError>,
-    /// Families and metrics that contradict others; see [`GatherError`](crate::registry::GatherError).
+    /// Metrics that were there twice. The second is left out.
+    pub duplicates: usize,
+    /// Families that contradict others; see [`GatherError`](crate::registry::GatherError).
     pub conflicts: usize,
 }
 
@@ -166,7 +168,7 @@ impl Feed {
         storage: &dyn Appendable,
     ) -> Result<FeedSummary, FeedError> {
         let start = self.now();
-        let (families, conflicts) = registry.gather_checked();
+        let (families, conflicts) = registry.gather_unordered();
         let mut summary = self.write(&families, at, storage, start)?;
         summary.conflicts = conflicts.len();
         Ok(summary)

@@ -149,6 +149,13 @@ impl Writer<'_> {
     pub(super) fn write(&mut self, part: Part, value: Value, exemplars: &[Exemplar]) -> Result<(), FeedError> {
         let at_hand = self.series.parts.get(self.next).is_some_and(|known| known.part == part);
         let known = if at_hand { Some(self.next) } else { self.series.parts.iter().position(|p| p.part == part) };
+        if let Some(known) = known.and_then(|place| self.series.parts.get(place))
+            && known.seen == self.series.round.current
+            && self.metric.timestamp.is_none()
+        {
+            self.summary.duplicates += 1;
+            return Ok(());
+        }
         let place = match known {
             Some(place) => place,
             None => match self.ask(&part) {

@@ -104,7 +104,7 @@ impl Collect for Labelled {
     }
 }
 
-/// Families of one name become one, sorted by name; metrics are sorted by labels and time.
+/// Families of one name become one, sorted by name; metrics in no order, and some perhaps twice.
 pub(super) fn merge(families: Vec<MetricFamily>) -> (Vec<MetricFamily>, Vec<GatherError>) {
     let mut merged: BTreeMap<Arc<str>, MetricFamily> = BTreeMap::new();
     let mut errors = Vec::new();
@@ -121,8 +121,12 @@ pub(super) fn merge(families: Vec<MetricFamily>) -> (Vec<MetricFamily>, Vec<Gath
             }
         }
     }
-    let mut families: Vec<_> = merged.into_values().collect();
-    for family in &mut families {
+    (merged.into_values().collect(), errors)
+}
+
+/// Sorts metrics by labels and time, and drops what is there twice.
+pub(super) fn sort(families: &mut [MetricFamily], errors: &mut Vec<GatherError>) {
+    for family in families {
         family.metrics.sort_by(|a, b| a.labels.cmp(&b.labels).then(a.timestamp.cmp(&b.timestamp)));
         let name = &family.name;
         family.metrics.dedup_by(|second, first| {
@@ -133,5 +137,4 @@ pub(super) fn merge(families: Vec<MetricFamily>) -> (Vec<MetricFamily>, Vec<Gath
             same
         });
     }
-    (families, errors)
 }

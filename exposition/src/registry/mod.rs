@@ -461,6 +461,14 @@ impl Registry {
 
     /// As [`gather`](Self::gather), and what was left out.
     pub fn gather_checked(&self) -> (Vec<MetricFamily>, Vec<GatherError>) {
+        let (mut families, mut errors) = self.gather_unordered();
+        collector::sort(&mut families, &mut errors);
+        (families, errors)
+    }
+
+    /// As [`gather_checked`](Self::gather_checked), for those who need no order and find duplicates themselves: sorting costs
+    /// more than everything else.
+    pub(crate) fn gather_unordered(&self) -> (Vec<MetricFamily>, Vec<GatherError>) {
         let mut gathered = Vec::new();
         let families: Vec<_> = self.shared.families.lock().values().cloned().collect();
         for family in families {

@@ -268,6 +268,18 @@ fn metrics_of_another_time_are_not_marked() {
 }
 
 #[test]
+fn what_is_there_twice_is_stored_once() {
+    let mut bed = Bed::new();
+    let mut family = MetricFamily::new("twice", "", MetricType::Gauge);
+    family.push_number(Labels::empty(), 1.0);
+    family.push_number(Labels::empty(), 2.0);
+    bed.registry.collector(Arc::new(family));
+    let summary = bed.feed.gather(&bed.registry, Timestamp(1), &bed.storage).unwrap();
+    assert_eq!((summary.samples, summary.duplicates), (1, 1));
+    assert_eq!(bed.samples(), [r#"{__name__="twice", job="j"} 1 @1"#]);
+}
+
+#[test]
 fn two_registries_share_nothing() {
     let (mut one, mut other) = (Bed::new(), Bed::new());
     one.registry.counter("jobs_total", "").unwrap().inc();

@@ -71,17 +71,25 @@ fn ask(
     while answers.len() < paths.len() {
         let rest: Vec<PathBuf> = paths.iter().skip(answers.len()).cloned().collect();
         let (sender, receiver) = std::sync::mpsc::channel();
-        let known_stuck = Arc::clone(stuck);
-        let asking = rest.clone();
+        // Only what was stuck before: a path that is given up while it waits its turn here has to be asked all the same.
+        let (stuck_before, asking) = (stuck.lock().clone(), rest.clone());
+        let stuck_now = Arc::clone(stuck);
         std::thread::spawn(move || {
+            let mut asked = Vec::new();
             for path in asking {
-                let answer = if known_stuck.lock().contains(&path) { Err(STUCK.to_owned()) } else { stat(&path) };
+                let answer = if stuck_before.contains(&path) {
+                    Err(STUCK.to_owned())
+                } else {
+                    asked.push(path.clone());
+                    stat(&path)
+                };
                 if sender.send(answer).is_err() {
-                    // Given up; it has answered after all.
-                    known_stuck.lock().remove(&path);
-                    return;
+                    break;
                 }
             }
+            // One that was given up has answered after all.
+            let mut stuck_now = stuck_now.lock();
+            asked.iter().for_each(|path| drop(stuck_now.take(path)));
         });
         for path in rest {
             match receive(&receiver) {

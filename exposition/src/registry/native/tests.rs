@@ -67,7 +67,7 @@ fn the_zero_bucket_is_widened_before_resolution_is_lost() {
     sketch.add(4.0, 1, None);
     assert_eq!(told(&sketch), (5, 0, "[-0.5,0.5]:2 (0.5,1]:1 (1,2]:1 (2,4]:1".to_owned()));
     sketch.add(8.0, 1, None);
-    let halved = (6, -1, "[-0.5,0.5]:2 (0.25,1]:1 (1,4]:2 (4,16]:1".to_owned());
+    let halved = (6, -1, "[-0.5,0.5]:2 (0.5,1]:1 (1,4]:2 (4,16]:1".to_owned());
     assert_eq!(told(&sketch), halved, "it may not be wider than the limit");
 }
 
