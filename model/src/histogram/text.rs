@@ -13,7 +13,8 @@ impl fmt::Display for FloatHistogram {
         write_float(f, self.count, FloatForm::Shortest)?;
         f.write_str(", sum:")?;
         write_float(f, self.sum, FloatForm::Shortest)?;
-        let zero = Some(self.zero_bucket());
+        // Dividing by zero leaves NaN there, also where no zero bucket can be.
+        let zero = (!self.is_custom()).then(|| self.zero_bucket());
         let mut negative: Vec<_> = self.negative().collect();
         negative.reverse();
         for bucket in negative.into_iter().chain(zero).chain(self.positive()).filter(|bucket| bucket.count != 0.0) {
