@@ -587,7 +587,10 @@ impl Head {
                 continue;
             };
             let mut page = page.write();
-            for item in run {
+            for (at, item) in run.iter().enumerate() {
+                if at % WARMED == 0 {
+                    warm(&page, run.get(at..).unwrap_or_default());
+                }
                 let Some(series) = page.get_mut(item.series as usize % PAGE_SERIES).filter(|series| !series.is_dead())
                 else {
                     applied.dropped += 1;
@@ -697,6 +700,29 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// How many samples are looked at before the first of them is appended.
+const WARMED: usize = 32;
+
+/// Loads both ends of the open chunks that the next samples go to. Each is a miss of the cache; asked for together, they
+/// are waited for together. Several samples of one series in a row have no use for it.
+#[inline]
+fn warm(page: &[Series], items: &[FloatItem]) {
+    if matches!(items, [first, second, ..] if first.series == second.series) {
+        return;
+    }
+    let (mut seen, mut last) = (0, u32::MAX);
+    for item in items.iter().take(WARMED) {
+        if item.series != last {
+            last = item.series;
+            if let Some([first, .., end]) = page.get(last as usize % PAGE_SERIES).map(|series| series.chunk.as_slice())
+            {
+                seen ^= first ^ end;
+            }
+        }
+    }
+    std::hint::black_box(seen);
 }
 
 /// What a batch did.
