@@ -35,6 +35,8 @@ pub(super) fn load(fs: &dyn Fs, dir: &Path) -> Result<Option<Boundary>, FsError>
     if !fs.exists(&path) {
         return Ok(None);
     }
+    // Perhaps the process died between renaming and syncing: what is relied on from here on must not be taken back.
+    fs.sync_dir(dir).context("sync folder", dir)?;
     let bytes = fs.read(&path).context("read", &path)?;
     let boundary = decode(&bytes);
     if boundary.is_none() {
