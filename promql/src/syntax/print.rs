@@ -34,7 +34,11 @@ impl fmt::Display for Expr {
 
 impl fmt::Display for NumberLiteral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_duration { write_nanos(f, (self.value * 1e9).round() as i64) } else { write_float(f, self.value) }
+        match self.is_duration {
+            true if self.value == 0.0 && self.value.is_sign_negative() => f.write_str("-0s"),
+            true => write_nanos(f, (self.value * 1e9).round() as i64),
+            false => write_float(f, self.value),
+        }
     }
 }
 

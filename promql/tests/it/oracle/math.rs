@@ -73,12 +73,18 @@ pub(super) fn date(id: FunctionId, seconds: f64) -> Option<f64> {
     Some(number as f64)
 }
 
-/// The larger of two; NaN if one is.
+/// The larger of two; NaN if one is, unless the other is the largest of all.
 pub(super) fn max(a: f64, b: f64) -> f64 {
+    if a == f64::INFINITY || b == f64::INFINITY {
+        return f64::INFINITY;
+    }
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
-/// The smaller of two; NaN if one is.
+/// The smaller of two; NaN if one is, unless the other is the smallest of all.
 pub(super) fn min(a: f64, b: f64) -> f64 {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
 }

@@ -52,15 +52,18 @@ impl Oracle<'_> {
     }
 }
 
-/// The labels of `absent`: those that a matcher names for sure.
+/// The labels of `absent`: those of the first `=` of each name, unless another matcher of the name follows.
 pub(super) fn absent_labels(matchers: &[ferula_model::Matcher]) -> Labels {
-    let once = |name: &str| matchers.iter().filter(|matcher| matcher.name == name).count() == 1;
-    Labels::from_pairs(
-        matchers
-            .iter()
-            .filter(|m| m.op == ferula_model::MatchOp::Equal && m.name != "__name__" && once(&m.name))
-            .map(|m| (m.name.as_str(), m.value.as_str())),
-    )
+    let (mut labels, mut named) = (std::collections::BTreeMap::new(), Vec::new());
+    for matcher in matchers.iter().filter(|matcher| matcher.name != "__name__") {
+        if matcher.op == ferula_model::MatchOp::Equal && !named.contains(&&matcher.name) {
+            labels.insert(matcher.name.clone(), matcher.value.clone());
+            named.push(&matcher.name);
+        } else {
+            labels.remove(&matcher.name);
+        }
+    }
+    Labels::from_pairs(labels)
 }
 
 /// The labels of the function's result if its operand is empty.
