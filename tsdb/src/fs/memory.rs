@@ -4,6 +4,7 @@
 //! order; every folder likewise with its names. [`MemFs::crash`] throws away a random end of each such list, tears the
 //! write at the edge, and the same `MemFs` can then be opened again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path};
@@ -60,6 +61,7 @@ struct Disk {
     fail_at: Option<(u64, bool)>,
     fail_syncs: bool,
     capacity: u64,
+    /// Bytes of file content; only kept up while there is a limit, for it takes a walk over the disk.
     used: u64,
     /// Rises with each crash: handles from before are dead.
     epoch: u64,
@@ -139,14 +141,14 @@ impl MemFs {
             Crash::PowerLoss { seed } => seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             _ => 1,
         });
-        for node in &mut disk.nodes {
+        for node in disk.nodes.iter_mut().filter(|node| node.is_pending()) {
             match how {
                 Crash::Process => continue,
                 Crash::PowerLoss { .. } => node.lose(&mut |pending| random.below(pending + 1), true),
                 Crash::PowerLossKeepNothing => node.lose(&mut |_| 0, false),
             }
         }
-        disk.used = disk.bytes();
+        disk.free_unnamed();
     }
 
     /// Lets operation number `n` from now (0: the next one) fail with an I/O error; with `forever`, all after it too.
@@ -171,7 +173,9 @@ impl MemFs {
 
     /// Limits the disk to `bytes` of file content; what is beyond is refused as "no space left".
     pub fn limit_space(&self, bytes: u64) {
-        self.disk.lock().capacity = bytes;
+        let mut disk = self.disk.lock();
+        disk.used = disk.bytes();
+        disk.capacity = bytes;
     }
 
     /// Bytes of file content on the disk.
@@ -205,6 +209,14 @@ impl MemFs {
 }
 
 impl Node {
+    /// Whether something was not synced. Where nothing is, a loss of power takes nothing.
+    fn is_pending(&self) -> bool {
+        match self {
+            Node::File { pending, .. } => !pending.is_empty(),
+            Node::Dir { pending, .. } => !pending.is_empty(),
+        }
+    }
+
     /// Keeps the first `keep(pending)` changes since the last sync; the next one may be half there.
     fn lose(&mut self, keep: &mut dyn FnMut(usize) -> usize, tear: bool) {
         match self {
@@ -272,9 +284,9 @@ impl Random {
     }
 }
 
-fn parts(path: &Path) -> impl Iterator<Item = String> + '_ {
+fn parts(path: &Path) -> impl Iterator<Item = Cow<'_, str>> {
     path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        Component::Normal(name) => Some(name.to_string_lossy()),
         _ => None,
     })
 }
@@ -298,17 +310,43 @@ impl Disk {
         total
     }
 
+    /// Names went, and bytes with them.
+    fn recount(&mut self) {
+        if self.capacity != u64::MAX {
+            self.used = self.bytes();
+        }
+    }
+
+    /// Empties the files that no name leads to any more, not even after a loss of power; nobody has them open after a crash.
+    fn free_unnamed(&mut self) {
+        let mut named = vec![false; self.nodes.len()];
+        let mut open = vec![ROOT];
+        while let Some(index) = open.pop() {
+            let Some(flag) = named.get_mut(index) else { continue };
+            if std::mem::replace(flag, true) {
+                continue;
+            }
+            if let Some(Node::Dir { now, durable, pending }) = self.nodes.get(index) {
+                open.extend(now.values().chain(durable.values()).copied());
+                open.extend(pending.iter().filter_map(|naming| naming.node));
+            }
+        }
+        for (node, _) in self.nodes.iter_mut().zip(named).filter(|(_, named)| !named) {
+            *node = Node::empty_dir();
+        }
+    }
+
     fn find(&self, path: &Path) -> io::Result<usize> {
         let mut at = ROOT;
         for part in parts(path) {
             let Some(Node::Dir { now, .. }) = self.nodes.get(at) else { return Err(io::ErrorKind::NotFound.into()) };
-            at = *now.get(&part).ok_or(io::ErrorKind::NotFound)?;
+            at = *now.get(&*part).ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(at)
     }
 
     fn find_parent(&self, path: &Path) -> io::Result<(usize, String)> {
-        let name = parts(path).last().ok_or(io::ErrorKind::InvalidInput)?;
+        let name = parts(path).last().ok_or(io::ErrorKind::InvalidInput)?.into_owned();
         Ok((self.find(path.parent().unwrap_or(Path::new("")))?, name))
     }
 
@@ -415,7 +453,7 @@ impl Fs for MemFs {
             disk.name(from_dir, from_name, None)?;
             disk.name(to_dir, to_name, Some(node))?;
         }
-        disk.used = disk.bytes();
+        disk.recount();
         Ok(())
     }
 
@@ -448,7 +486,7 @@ impl Fs for MemFs {
         let (dir, name) = disk.find_parent(path)?;
         disk.operate()?;
         disk.name(dir, name, None)?;
-        disk.used = disk.bytes();
+        disk.recount();
         Ok(())
     }
 
@@ -463,14 +501,14 @@ impl Fs for MemFs {
             let Some(Node::Dir { now, .. }) = disk.nodes.get(at) else {
                 return Err(io::ErrorKind::NotADirectory.into());
             };
-            if let Some(&next) = now.get(&part) {
+            if let Some(&next) = now.get(&*part) {
                 at = next;
                 continue;
             }
             disk.operate()?;
             let node = disk.nodes.len();
             disk.nodes.push(Node::empty_dir());
-            disk.name(at, part, Some(node))?;
+            disk.name(at, part.into_owned(), Some(node))?;
             at = node;
         }
         Ok(())

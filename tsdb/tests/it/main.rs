@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "../support/day.rs"]
+mod day;
+
 mod blocks;
 mod corpora;
 mod head;
@@ -12,4 +15,5 @@ mod memory;
 mod model;
 mod offline;
 mod peers;
+mod scraping;
 mod simulation;

@@ -8,7 +8,7 @@
 //! A seed that fails is printed; `FERULA_SIMULATION_SEEDS=FROM..TO` runs others (`N` for the first N), on all cores.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferula_model::{Appendable, Columns, Labels, ManualClock, Matcher, Queryable, SelectHints, TimeRange, Timestamp};
@@ -37,30 +37,26 @@ fn a_life_by_dice_agrees_with_the_model() {
         Err(_) => (0, SEEDS),
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u64;
+    let failed = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
         for thread in 0..threads {
+            let failed = &failed;
             scope.spawn(move || {
                 for seed in (from + thread..to).step_by(threads as usize) {
-                    live(seed, to == from + 1);
+                    // One seed that fails does not keep the others from being tried.
+                    if std::panic::catch_unwind(|| live(seed, to == from + 1)).is_err() {
+                        eprintln!("seed {seed}: FERULA_SIMULATION_SEEDS={seed}..{} repeats it", seed + 1);
+                        failed.lock().unwrap().insert(seed);
+                    }
                 }
             });
         }
     });
-}
-
-/// Says which seed failed, however it failed.
-struct Epitaph(u64);
-
-impl Drop for Epitaph {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {0}: FERULA_SIMULATION_SEEDS={0}..{1} repeats it", self.0, self.0 + 1);
-        }
-    }
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), to - from);
 }
 
 fn live(seed: u64, is_verbose: bool) {
-    let _epitaph = Epitaph(seed);
     let mut world = World::new(seed);
     world.is_verbose = is_verbose;
     for _ in 0..STEPS {
@@ -71,8 +67,8 @@ fn live(seed: u64, is_verbose: bool) {
     world.check("end");
 }
 
-/// One sample of one series.
-type Place = (Labels, i64);
+/// One sample of one series. The time stands first because comparing labels is dear.
+type Place = (i64, Labels);
 
 struct World {
     dice: Dice,
@@ -265,7 +261,7 @@ impl World {
             Err(error) => {
                 assert!(self.is_faulty, "{error:?}\n{}", self.story());
                 for (labels, time, bits) in accepted {
-                    self.perhaps.entry((labels, time)).or_default().insert(bits);
+                    self.perhaps.entry((time, labels)).or_default().insert(bits);
                 }
                 return;
             }
@@ -274,16 +270,16 @@ impl World {
         for (labels, time, bits) in accepted {
             if summary.dropped > 0 {
                 // Some lost a race: within the batch, of one moment the first counts.
-                self.perhaps.entry((labels.clone(), time)).or_default().insert(bits);
+                self.perhaps.entry((time, labels.clone())).or_default().insert(bits);
             }
             let series = self.known.entry(labels.clone()).or_default();
             if let std::collections::btree_map::Entry::Vacant(slot) = series.entry(time) {
                 slot.insert(bits);
-                if summary.dropped > 0 && self.doubtful.insert((labels.clone(), time)) {
-                    uncertain.push((labels.clone(), time));
+                if summary.dropped > 0 && self.doubtful.insert((time, labels.clone())) {
+                    uncertain.push((time, labels.clone()));
                 }
                 if self.durability != Durability::Always {
-                    self.unsynced.insert((labels, time));
+                    self.unsynced.insert((time, labels));
                 }
             }
         }
@@ -319,13 +315,13 @@ impl World {
         let Some(limit) = limit else { return };
         let before = self.is_faulty.then(|| self.known.clone());
         for (labels, samples) in &self.known {
-            self.doubtful.extend(samples.range(..limit).map(|(time, _)| (labels.clone(), *time)));
+            self.doubtful.extend(samples.range(..limit).map(|(time, _)| (*time, labels.clone())));
         }
         self.settle("expire");
         // A block that could not be removed is there again at the next start, for a while.
         for (labels, samples) in before.into_iter().flatten() {
             for (time, bits) in samples {
-                self.perhaps.entry((labels.clone(), time)).or_default().insert(bits);
+                self.perhaps.entry((time, labels.clone())).or_default().insert(bits);
             }
         }
     }
@@ -346,15 +342,15 @@ impl World {
             .known
             .iter()
             .filter(|(labels, _)| labels.get("i") == Some(&i))
-            .flat_map(|(labels, samples)| samples.keys().map(|time| (labels.clone(), *time)))
-            .filter(|(_, time)| range.contains(Timestamp(*time)))
+            .flat_map(|(labels, samples)| samples.keys().map(|time| (*time, labels.clone())))
+            .filter(|(time, _)| range.contains(Timestamp(*time)))
             .collect();
         match result {
             Ok(_) => {
-                for (labels, time) in &concerned {
+                for (time, labels) in &concerned {
                     self.known.get_mut(labels).unwrap().remove(time);
                 }
-                self.perhaps.retain(|(labels, time), _| {
+                self.perhaps.retain(|(time, labels), _| {
                     labels.get("i") != Some(&i) || !range.contains(Timestamp(*time)) || self.is_faulty
                 });
             }
@@ -492,10 +488,10 @@ impl World {
             let appended = appender.append_float(series, Timestamp(self.now), 7.0).is_ok();
             let committed = appender.commit();
             if let (true, Ok(summary)) = (appended, &committed) {
-                let place = (Labels::from_pairs([("__name__", "m0"), ("i", "0")]), self.now);
+                let place = (self.now, Labels::from_pairs([("__name__", "m0"), ("i", "0")]));
                 if summary.samples == 1 {
                     let fresh =
-                        self.known.entry(place.0.clone()).or_default().insert(place.1, Bits::Float(7f64.to_bits()));
+                        self.known.entry(place.1.clone()).or_default().insert(place.0, Bits::Float(7f64.to_bits()));
                     assert!(fresh.is_none() || fresh == Some(Bits::Float(7f64.to_bits())));
                     if self.durability != Durability::Always {
                         self.unsynced.insert(place);
@@ -504,7 +500,7 @@ impl World {
             } else if appended {
                 assert!(self.is_faulty, "{committed:?}\n{}", self.story());
                 let labels = Labels::from_pairs([("__name__", "m0"), ("i", "0")]);
-                self.perhaps.entry((labels, self.now)).or_default().insert(Bits::Float(7f64.to_bits()));
+                self.perhaps.entry((self.now, labels)).or_default().insert(Bits::Float(7f64.to_bits()));
             }
             blocks = db.blocks();
             tick = db.tick(Timestamp(self.now));
@@ -519,7 +515,7 @@ impl World {
                 }
             }
             // What expired is read until the head forgets it.
-            let expired = |(labels, time): (&Labels, &i64)| self.doubtful.contains(&(labels.clone(), *time));
+            let expired = |(labels, time): (&Labels, &i64)| self.doubtful.contains(&(*time, labels.clone()));
             for (labels, samples) in &mut read {
                 samples.retain(|time, _| !expired((labels, time)));
             }
@@ -546,20 +542,22 @@ impl World {
     fn check(&self, when: &str) -> Series {
         let read = read(self.db());
         for (labels, samples) in &read {
+            let all_known = self.known.get(labels);
             for (time, bits) in samples {
-                let known = self.known.get(labels).and_then(|samples| samples.get(time)) == Some(bits);
-                let perhaps = || self.perhaps.get(&(labels.clone(), *time)).is_some_and(|all| all.contains(bits));
+                let known = all_known.and_then(|samples| samples.get(time)) == Some(bits);
+                let perhaps = || self.perhaps.get(&(*time, labels.clone())).is_some_and(|all| all.contains(bits));
                 assert!(known || perhaps(), "{when}: {labels:?} has {bits:?} at {time} from nowhere\n{}", self.story());
             }
         }
         for (labels, samples) in &self.known {
+            let all_read = read.get(labels);
             for (time, bits) in samples {
-                let found = read.get(labels).and_then(|samples| samples.get(time));
-                if found.is_none() && self.doubtful.contains(&(labels.clone(), *time)) {
+                let found = all_read.and_then(|samples| samples.get(time));
+                if found.is_none() && self.doubtful.contains(&(*time, labels.clone())) {
                     continue;
                 }
                 let other = || {
-                    self.perhaps.get(&(labels.clone(), *time)).is_some_and(|all| found.is_some_and(|f| all.contains(f)))
+                    self.perhaps.get(&(*time, labels.clone())).is_some_and(|all| found.is_some_and(|f| all.contains(f)))
                 };
                 assert!(
                     found == Some(bits) || other(),
@@ -575,7 +573,7 @@ impl World {
     fn settle(&mut self, when: &str) {
         let read = self.check(when);
         let is_known = |labels: &Labels, time: &i64| read.get(labels).is_some_and(|samples| samples.contains_key(time));
-        self.doubtful.retain(|(labels, time)| is_known(labels, time));
+        self.doubtful.retain(|(time, labels)| is_known(labels, time));
         self.known = read;
     }
 }
