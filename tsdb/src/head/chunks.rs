@@ -1,7 +1,11 @@
 //! The head chunk files: full chunks leave the heap at once and are read from the map.
 //!
-//! What is in these files is also in the log until a block has it, so they are not synced; after a crash, whatever of
-//! them is whole spares replay the work of encoding it again. Files are only ever deleted from the front.
+//! What is in these files is also in the log until a block has it, so the file that is being written is not synced; after
+//! a crash, whatever of them is whole spares replay the work of encoding it again.
+//!
+//! Replay passes over what a series' newest chunk makes old, so chunks may be missing at the end, never in the middle: a
+//! file is begun when the one before it is durable, and what is not believed any more goes from the last file on. What no
+//! series needs goes from the first file on.
 //!
 //! ```text
 //! magic u32 | version 1 | 3 zero bytes | (series u64 | min u64 | max u64 | encoding u8 | uvarint length | data | crc32c)*
@@ -92,30 +96,34 @@ impl HeadChunks {
     /// were damaged.
     pub(super) fn load(&self, mut each: impl FnMut(StoredChunk)) -> Result<u64, FsError> {
         let numbers: Vec<u32> = self.maps.read().keys().copied().collect();
-        let mut damaged = 0;
+        let (mut damaged, mut gone, mut cut) = (0, Vec::new(), Vec::new());
         for (at, &number) in numbers.iter().enumerate() {
-            let path = self.dir.join(file_name(number));
-            let is_last = at + 1 == numbers.len();
             if damaged > 0 {
-                self.forget(number)?;
+                gone.push(number);
                 continue;
             }
+            let path = self.dir.join(file_name(number));
+            let is_last = at + 1 == numbers.len();
             let map = self.fs.map(&path).context("map", &path)?;
             let end = walk(&map, number, &mut each);
             let clean = end == map.len() || map.get(end..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+            damaged += u64::from(!is_last && (end == 0 || !clean));
             if end == 0 {
                 // Not even a header: a file that was just created when the power went.
-                damaged += u64::from(!(is_last && clean));
-                self.forget(number)?;
-                continue;
+                damaged += u64::from(is_last && !clean);
+                gone.push(number);
+            } else if end < map.len() || is_last {
+                cut.push((path, end));
             }
-            if !clean {
-                damaged += u64::from(!is_last);
-            }
-            if end < map.len() {
-                let file = self.fs.open(&path).context("open", &path)?;
-                file.set_len(end as u64).context("cut", &path)?;
-            }
+        }
+        if !gone.is_empty() {
+            gone.into_iter().rev().try_for_each(|number| self.forget(number))?;
+            self.fs.sync_dir(&self.dir).context("sync folder", &self.dir)?;
+        }
+        for (path, end) in cut {
+            let file = self.fs.open(&path).context("open", &path)?;
+            file.set_len(end as u64).context("cut", &path)?;
+            file.sync().context("sync", &path)?;
         }
         Ok(damaged)
     }
@@ -163,10 +171,22 @@ impl HeadChunks {
     pub(super) fn cut(&self) {
         let mut writer = self.writer.lock();
         self.write_out(&mut writer);
-        if writer.buffer.is_empty() {
-            writer.file = None;
+        if writer.buffer.is_empty() && self.finish(&mut writer) {
             writer.written = 0;
         }
+    }
+
+    /// Makes the file durable that is being written, and takes it off the writer's hands. False: it cannot be, so that no
+    /// other may be begun.
+    fn finish(&self, writer: &mut Writer) -> bool {
+        let Some(file) = &writer.file else { return true };
+        if let Err(error) = file.sync().and_then(|()| self.fs.sync_dir(&self.dir)) {
+            self.write_errors.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%error, "no new file of head chunks is begun");
+            return false;
+        }
+        writer.file = None;
+        true
     }
 
     /// Writes what is still in memory.
@@ -199,11 +219,10 @@ impl HeadChunks {
 
     fn next_file(&self, writer: &mut Writer) {
         self.write_out(writer);
-        if !writer.buffer.is_empty() {
-            // The disk is full: go on in the same file, in memory.
+        if !writer.buffer.is_empty() || !self.finish(writer) {
+            // The disk is full, or refuses: go on in the same file, perhaps in memory.
             return;
         }
-        writer.file = None;
         writer.written = 0;
         writer.number += 1;
         writer.buffer.extend_from_slice(&MAGIC);
@@ -352,7 +371,7 @@ fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fs::MemFs;
+    use crate::fs::{Crash, MemFs};
 
     #[test]
     fn chunks_are_read_from_memory_and_from_the_file() {
@@ -399,5 +418,69 @@ mod tests {
         let mut found = 0;
         assert_eq!(chunks.load(|_| found += 1).unwrap(), 0);
         assert_eq!(found, 9);
+    }
+
+    /// Three files with a chunk each, all durable.
+    fn three_files(fs: &MemFs) -> Arc<MemFs> {
+        let chunks = HeadChunks::open(Arc::new(fs.session()), Path::new("c")).unwrap();
+        for i in 0..3 {
+            chunks.store(1, ChunkEncoding::Xor, (i, i), false, &[1; 50]);
+            chunks.cut();
+        }
+        fs.sync_dir(Path::new("")).unwrap();
+        Arc::new(fs.session())
+    }
+
+    fn loaded(fs: Arc<MemFs>) -> (u64, Vec<i64>) {
+        let mut times = Vec::new();
+        let damaged = HeadChunks::open(fs, Path::new("c")).unwrap().load(|chunk| times.push(chunk.min_time)).unwrap();
+        (damaged, times)
+    }
+
+    #[test]
+    fn files_behind_a_damaged_one_do_not_come_back() {
+        for (damaged, offset, left) in [("c/000001", 0, vec![]), ("c/000001", 20, vec![]), ("c/000002", 20, vec![0])] {
+            let disk = MemFs::new();
+            let fs = three_files(&disk);
+            fs.flip(Path::new(damaged), offset, 1).unwrap();
+            assert_eq!(loaded(fs), (1, left.clone()));
+            disk.crash(Crash::PowerLossKeepNothing);
+            assert_eq!(loaded(Arc::new(disk.session())), (0, left));
+        }
+    }
+
+    #[test]
+    fn no_removal_is_kept_without_that_of_all_later_files() {
+        for operation in 0..8 {
+            for seed in 0..20 {
+                let disk = MemFs::new();
+                let fs = three_files(&disk);
+                fs.flip(Path::new("c/000001"), 12, 1).unwrap();
+                disk.fail_at(operation, true);
+                let chunks = HeadChunks::open(fs, Path::new("c")).unwrap();
+                let _ = chunks.load(|_| ());
+                disk.crash(Crash::PowerLoss { seed });
+                assert_eq!(loaded(Arc::new(disk.session())).1, Vec::<i64>::new(), "operation {operation}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_begun_when_the_one_before_it_is_durable() {
+        let disk = MemFs::new();
+        disk.create_dir(Path::new("c")).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        let chunks = HeadChunks::open(Arc::new(disk.session()), Path::new("c")).unwrap();
+        chunks.store(1, ChunkEncoding::Xor, (0, 0), false, &[1; 50]);
+        disk.fail_syncs(true);
+        chunks.cut();
+        let second = chunks.store(1, ChunkEncoding::Xor, (1, 1), false, &[1; 50]);
+        assert_eq!(second >> 32, 1, "the first file cannot be made durable, so it goes on");
+        disk.fail_syncs(false);
+        chunks.cut();
+        assert_eq!(chunks.store(1, ChunkEncoding::Xor, (2, 2), false, &[1; 50]) >> 32, 2);
+        chunks.flush();
+        disk.crash(Crash::PowerLossKeepNothing);
+        assert_eq!(loaded(Arc::new(disk.session())), (0, vec![0, 1]));
     }
 }

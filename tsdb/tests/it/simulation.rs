@@ -92,6 +92,8 @@ struct World {
     doubtful: BTreeSet<Place>,
     /// What a loss of power may take.
     unsynced: BTreeSet<Place>,
+    /// What is read instead, should a loss of power take what is read now: the other samples of the same moment, late ones.
+    hidden: BTreeMap<Place, BTreeSet<Bits>>,
     /// Whether the database may refuse everything: an operation failed in a way that needs reopening.
     is_faulty: bool,
     /// Whether the story tells every sample.
@@ -127,6 +129,7 @@ impl World {
             perhaps: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             unsynced: BTreeSet::new(),
+            hidden: BTreeMap::new(),
             is_faulty: false,
             is_verbose: false,
         };
@@ -281,6 +284,8 @@ impl World {
                 if self.durability != Durability::Always {
                     self.unsynced.insert((time, labels));
                 }
+            } else {
+                self.hide((time, labels), [bits]);
             }
         }
         if summary.dropped > 0 {
@@ -350,9 +355,11 @@ impl World {
                 for (time, labels) in &concerned {
                     self.known.get_mut(labels).unwrap().remove(time);
                 }
-                self.perhaps.retain(|(time, labels), _| {
-                    labels.get("i") != Some(&i) || !range.contains(Timestamp(*time)) || self.is_faulty
-                });
+                let goes = |(time, labels): &Place| {
+                    labels.get("i") == Some(&i) && range.contains(Timestamp(*time)) && !self.is_faulty
+                };
+                self.perhaps.retain(|place, _| !goes(place));
+                self.hidden.retain(|place, _| !goes(place));
             }
             Err(error) => {
                 assert!(self.is_faulty, "{error:?}\n{}", self.story());
@@ -371,7 +378,7 @@ impl World {
         let result = self.db().sync();
         self.note(format!("sync: {result:?}"));
         match result {
-            Ok(()) if !self.is_faulty => self.unsynced.clear(),
+            Ok(()) if !self.is_faulty => self.all_is_durable(),
             Ok(()) => {}
             Err(error) => assert!(self.is_faulty, "{error:?}\n{}", self.story()),
         }
@@ -389,15 +396,29 @@ impl World {
         self.note(format!("opened: {report:?}"));
         assert!(report.damage.is_empty() || self.is_faulty, "{report:?}\n{}", self.story());
         if !self.is_faulty {
-            self.unsynced.clear();
+            self.all_is_durable();
         }
         self.begin_anew(&report);
+    }
+
+    fn all_is_durable(&mut self) {
+        self.unsynced.clear();
+        self.hidden.clear();
+    }
+
+    fn hide(&mut self, place: Place, bits: impl IntoIterator<Item = Bits>) {
+        if self.unsynced.contains(&place) {
+            self.hidden.entry(place).or_default().extend(bits);
+        }
     }
 
     fn die(&mut self, how: Crash) {
         self.note(format!("{how:?} at {}", self.now));
         if how != Crash::Process {
             self.doubtful.append(&mut self.unsynced);
+            for (place, bits) in std::mem::take(&mut self.hidden) {
+                self.perhaps.entry(place).or_default().extend(bits);
+            }
         }
         self.disk.crash(how);
         self.db = None;
@@ -410,7 +431,9 @@ impl World {
     fn begin_anew(&mut self, report: &ferula_tsdb::ReplayReport) {
         assert_eq!(report.bad_records, 0, "{}", self.story());
         self.settle("opened");
-        self.perhaps.clear();
+        for (place, bits) in std::mem::take(&mut self.perhaps) {
+            self.hide(place, bits);
+        }
         self.doubtful.clear();
         self.is_faulty = false;
     }
