@@ -44,11 +44,15 @@ impl Slots {
         Timestamp(moment.0.saturating_add(self.interval_millis - since))
     }
 
-    /// The slot after `last` that is still to come at `now`. Slots that passed meanwhile are skipped. If the clock was set
-    /// back by more than an interval, the schedule starts again from `now`.
+    /// The slot to serve after `last`. A slot that passed while `last` was served is served at once, late; of several that
+    /// passed only the newest, as with the one tick that a ticker of Go remembers for upstream. If the clock was set back by
+    /// more than an interval, the schedule starts again from `now`.
     pub fn next(self, last: Timestamp, now: Timestamp) -> Timestamp {
-        let set_back = now.0.saturating_add(self.interval_millis) < last.0;
-        self.after(if set_back { now } else { now.max(last) })
+        if now.0.saturating_add(self.interval_millis) < last.0 {
+            return self.after(now);
+        }
+        let newest = Timestamp(self.after(now).0.saturating_sub(self.interval_millis));
+        self.after(last).max(newest)
     }
 
     /// The time that a scrape bears that began at `now` for `slot`: the slot's, if it is near enough.
@@ -84,12 +88,17 @@ mod tests {
     }
 
     #[test]
-    fn missed_slots_are_skipped_and_none_comes_twice() {
+    fn a_missed_slot_is_served_late_of_several_the_newest_and_none_comes_twice() {
         let slots = Slots::new(Duration::from_secs(10), 0, 0);
         assert_eq!(slots.next(Timestamp(10_000), Timestamp(10_400)), Timestamp(20_000));
-        assert_eq!(slots.next(Timestamp(10_000), Timestamp(31_000)), Timestamp(40_000));
+        // The scrape took a little longer than the interval.
+        assert_eq!(slots.next(Timestamp(10_000), Timestamp(20_003)), Timestamp(20_000));
+        assert_eq!(slots.next(Timestamp(20_000), Timestamp(20_009)), Timestamp(30_000));
+        assert_eq!(slots.next(Timestamp(10_000), Timestamp(41_000)), Timestamp(40_000));
         // Woken a little early, the slot was served: it is not served again.
         assert_eq!(slots.next(Timestamp(10_000), Timestamp(9_999)), Timestamp(20_000));
+        // At the start there is nothing to make up for.
+        assert_eq!(slots.next(Timestamp(14_000), Timestamp(14_000)), Timestamp(20_000));
         // Set back by an hour: no hour of silence.
         assert_eq!(slots.next(Timestamp(3_600_000), Timestamp(5_000)), Timestamp(10_000));
     }
