@@ -25,8 +25,10 @@ use crate::wal::format::{
 use crate::wal::segments;
 use crate::wal::writer::{WalError, WalWriter};
 
-/// Samples in an open late chunk before it is encoded (upstream's default).
+/// Samples in an open late chunk, at the end of a batch, from which on it is encoded (upstream's default).
 const LATE_SAMPLES: usize = 32;
+/// The same in replay, where the marker that follows says which samples are in a chunk: a bound for logs without markers.
+const LATE_SAMPLES_IN_REPLAY: usize = 1 << 12;
 /// Items after which a record is closed, so that replay reads records of a bounded size.
 const RECORD_ITEMS: usize = 1 << 16;
 
@@ -538,11 +540,12 @@ impl Head {
                 self.apply_histogram(number, oldest_reader, block_range, item, &mut applied);
             }
         }
-        if !applied.markers.is_empty()
+        let markers = self.cut_late(&applied.late_full);
+        if !markers.is_empty()
             && let Some(wbl) = &mut commit.wbl
         {
             commit.record.clear();
-            put_markers(&mut commit.record, &applied.markers);
+            put_markers(&mut commit.record, &markers);
             // Without the markers, replay adds the samples once more; they are the same samples.
             let mark = wbl.mark();
             if wbl.add(&commit.record).and_then(|()| wbl.flush()).is_err() {
@@ -656,14 +659,33 @@ impl Head {
         }
         applied.late += 1;
         applied.late_min = Some(applied.late_min.map_or(time, |min| min.min(time)));
-        // In replay, the marker of the chunk comes right after its last sample.
-        if late.open_len() >= if applied.replaying { 2 * LATE_SAMPLES } else { LATE_SAMPLES } {
-            let columns = late.take_open();
-            for chunk in self.store_late(number, &columns) {
-                late.mapped.push(chunk);
-                applied.markers.push(MarkerRecord { series: u64::from(number), chunk: chunk.place });
+        if applied.replaying {
+            if late.open_len() >= LATE_SAMPLES_IN_REPLAY {
+                let columns = late.take_open();
+                late.mapped.extend(self.store_late(number, &columns));
             }
+        } else if late.open_len() >= LATE_SAMPLES && applied.late_full.last() != Some(&number) {
+            applied.late_full.push(number);
         }
+    }
+
+    /// Encodes the open late chunks of these series, and gives the markers for their log. It is done at the end of a batch,
+    /// because upstream takes a marker as the word that all samples of the series before it are in chunks.
+    fn cut_late(&self, full: &[u32]) -> Vec<MarkerRecord> {
+        let mut markers = Vec::new();
+        for &number in full {
+            self.pages.with_mut(number, |series| {
+                // A series may be named twice.
+                let late = series.rest.as_mut().and_then(|rest| rest.late.as_mut());
+                let Some(late) = late.filter(|late| late.open_len() >= LATE_SAMPLES) else { return };
+                let columns = late.take_open();
+                for chunk in self.store_late(number, &columns) {
+                    late.mapped.push(chunk);
+                    markers.push(MarkerRecord { series: u64::from(number), chunk: chunk.place });
+                }
+            });
+        }
+        markers
     }
 
     /// Encodes late samples into the head chunk files.
@@ -738,7 +760,8 @@ pub(super) struct Applied {
     pub(super) min: i64,
     pub(super) max: i64,
     pub(super) late_min: Option<i64>,
-    pub(super) markers: Vec<MarkerRecord>,
+    /// Series whose open late chunk is full.
+    pub(super) late_full: Vec<u32>,
     /// Whether the batch comes from the log.
     pub(super) replaying: bool,
 }

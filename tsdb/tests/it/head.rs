@@ -1,5 +1,6 @@
 //! Appending, querying and replaying the head.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use ferula_model::{
     Matcher, Metadata, Queryable, STALE_MARKER, Sample, SelectHints, SeriesRef, TimeRange, Timestamp, is_stale,
 };
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
+use ferula_tsdb::wal::format::RecordType;
+use ferula_tsdb::wal::reader::WalReader;
 use ferula_tsdb::{Db, DbBuilder, Durability};
 
 fn builder(disk: &MemFs) -> DbBuilder {
@@ -311,4 +314,32 @@ fn one_folder_has_one_database() {
     db.close().unwrap();
     assert!(db.appender().series(&[("a", "b")]).is_err());
     builder(&disk).open().unwrap();
+}
+
+/// Upstream, when it reads the log of late samples, takes a marker as the word that all samples of the series before it are in
+/// chunks.
+#[test]
+fn a_marker_in_the_log_speaks_of_all_late_samples_before_it() {
+    let disk = MemFs::new();
+    let db = builder(&disk).out_of_order_window(Duration::from_secs(3600)).open().unwrap();
+    append(&db, &[("__name__", "m")], 3_600_000, 1.0).unwrap();
+    let mut appender = db.appender();
+    let series = appender.series(&[("__name__", "m")]).unwrap();
+    for at in 0..70 {
+        appender.append_float(series, Timestamp(1_000 + at * 29 % 70), at as f64).unwrap();
+    }
+    appender.commit().unwrap();
+    let mut log = WalReader::open(&disk, Path::new("data/wbl"), 0).unwrap();
+    let mut kinds = Vec::new();
+    while let Some(record) = log.next(&disk).unwrap() {
+        kinds.push(RecordType::of(record).unwrap());
+    }
+    assert_eq!(kinds, [RecordType::Samples, RecordType::MmapMarkers]);
+    db.close().unwrap();
+    // File header; series, oldest and newest time, encoding, length; then the number of samples.
+    let file = disk.map(Path::new("data/chunks_head/000001")).unwrap();
+    assert_eq!((file[32] >> 7, file[33] >> 7, u16::from_be_bytes([file[35], file[36]])), (1, 1, 70));
+    drop(db);
+    let db = builder(&disk).out_of_order_window(Duration::from_secs(3600)).open().unwrap();
+    assert_eq!(everything(&db, &[])[0].1.len(), 71);
 }

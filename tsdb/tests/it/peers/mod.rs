@@ -2,13 +2,14 @@
 //!
 //! `FERULA_PEERS` names the folder of the binaries; without it these tests say what is missing and do nothing.
 
+mod directories;
+mod exact;
+mod server;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ferula_model::{Labels, TimeRange, Timestamp};
 use ferula_tsdb::block::{Block, BlockDirectory, BlockDirectoryOptions, BlockMeta, BlockOptions, BlockWriter, Ulids};
@@ -18,6 +19,8 @@ use ferula_tsdb::fs::{Fs, RealFs};
 use ferula_tsdb::verify::verify;
 use ulid::Ulid;
 
+use self::exact::as_written;
+use self::server::Server;
 use crate::model::{Bits, Dice, Samples, Series, add_missing, columns, read_block};
 
 /// 2 h in milliseconds.
@@ -248,133 +251,16 @@ fn no_larger_than_theirs(directory: &BlockDirectory) {
     }
 }
 
-/// A Prometheus server on a free port, killed when dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(binary: &Path, root: &Path) -> Self {
-        let config = root.join("prometheus.yml");
-        std::fs::write(&config, "global: {scrape_interval: 1h}\n").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let child = Command::new(binary)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", root.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--web.enable-admin-api", "--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=10y"])
-            .arg("--enable-feature=native-histograms")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { child, address };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.request("GET", "/-/ready", &[], &[]).is_ok_and(|answer| answer.contains("Ready")) {
-            assert!(Instant::now() < deadline, "the real Prometheus does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        server
-    }
-
-    /// The body of the answer.
-    fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        let mut head = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
-        for header in headers {
-            head += &format!("{header}\r\n");
-        }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        assert!(head.contains(" 200 ") || head.contains(" 204 ") || path == "/-/ready", "{path}: {head}\n{body}");
-        Ok(body.to_owned())
-    }
-
-    fn write(&self, series: &Series) {
-        let mut request = Vec::new();
-        for (labels, samples) in series {
-            put_message(&mut request, 1, &time_series(labels, samples));
-        }
-        let body = snap::raw::Encoder::new().compress_vec(&request).unwrap();
-        let headers = ["Content-Encoding: snappy", "Content-Type: application/x-protobuf"];
-        self.request("POST", "/api/v1/write", &headers, &body).unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_message(out: &mut Vec<u8>, field: u64, content: &[u8]) {
-    put_varint(out, field << 3 | 2);
-    put_varint(out, content.len() as u64);
-    out.extend_from_slice(content);
-}
-
-fn put_number(out: &mut Vec<u8>, field: u64, number: u64) {
-    put_varint(out, field << 3);
-    put_varint(out, number);
-}
-
-/// `prometheus.TimeSeries` of remote write 1.0.
-fn time_series(labels: &Labels, samples: &Samples) -> Vec<u8> {
-    let mut series = Vec::new();
-    for (name, value) in labels {
-        let mut label = Vec::new();
-        put_message(&mut label, 1, name.as_bytes());
-        put_message(&mut label, 2, value.as_bytes());
-        put_message(&mut series, 1, &label);
-    }
-    for (time, value) in samples {
-        let mut sample = Vec::new();
-        match value {
-            Bits::Float(bits) => {
-                put_varint(&mut sample, 1 << 3 | 1);
-                sample.extend_from_slice(&bits.to_le_bytes());
-                put_number(&mut sample, 2, *time as u64);
-                put_message(&mut series, 2, &sample);
-            }
-            Bits::Histogram(count) => {
-                // count_int, sum, schema (zig-zag), zero_count_int, timestamp.
-                put_number(&mut sample, 1, *count);
-                put_varint(&mut sample, 3 << 3 | 1);
-                sample.extend_from_slice(&(*count as f64).to_le_bytes());
-                put_number(&mut sample, 6, *count);
-                put_number(&mut sample, 15, *time as u64);
-                put_message(&mut series, 4, &sample);
-            }
-        }
-    }
-    series
-}
-
 #[test]
 fn we_read_a_snapshot_of_the_real_server() {
     let (Some(binary), Some(tool)) = (peer("prometheus"), peer("promtool")) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(&binary, folder.path());
+    let server = Server::start(&binary, folder.path(), "", &[]);
     let mut written = Series::new();
     for i in 0..3 {
         let start = EPOCH + i * RANGE;
         let series = some_series(i as u64 + 20, start);
-        server.write(&series);
+        server.write(&as_written(&series));
         add_missing(&mut written, &series);
     }
     let answer = server.request("POST", "/api/v1/admin/tsdb/snapshot", &[], &[]).unwrap();
@@ -402,7 +288,7 @@ fn the_real_server_answers_from_blocks_that_we_wrote() {
     let directory = our_directory(&root);
     let model = read_all(&directory);
     drop(directory);
-    let server = Server::start(&binary, folder.path());
+    let server = Server::start(&binary, folder.path(), "", &[]);
     for name in ["requests_total", "température.celsius"] {
         let of_name = model.iter().filter(|(labels, _)| labels.metric_name() == name);
         let count: usize = of_name.map(|(_, samples)| samples.len()).sum();
