@@ -130,7 +130,7 @@ impl BlockDirectory {
     ///
     /// # Errors
     ///
-    /// The folder cannot be read. A damaged block is no error.
+    /// The folder cannot be read, or a deletion cannot be made durable. A damaged block is no error.
     pub fn open(fs: &Arc<dyn Fs>, root: &Path, options: BlockDirectoryOptions, ulids: Ulids) -> Result<Self, FsError> {
         let directory = Self {
             fs: Arc::clone(fs),
@@ -155,7 +155,13 @@ impl BlockDirectory {
                 directory.remove_folder(&path);
             } else if is_block_name(&entry.name) {
                 match Block::open(fs, &path) {
-                    Ok(block) => blocks.push(Arc::new(block)),
+                    Ok(block) => {
+                        // Perhaps a process ended between renaming and syncing: what is deleted for readers stays deleted.
+                        if !block.tombstones().is_empty() {
+                            fs.sync_dir(&path).context("sync folder", &path)?;
+                        }
+                        blocks.push(Arc::new(block));
+                    }
                     Err(error) => directory.put_aside(&entry.name, error),
                 }
             }

@@ -224,7 +224,8 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// The index is damaged, or the file cannot be written; nothing is deleted then.
+    /// The index is damaged, or the file cannot be written: nothing is deleted for readers of this block then, but perhaps after
+    /// the next start.
     pub fn delete(&self, range: TimeRange, matchers: &[Matcher]) -> Result<usize, BlockError> {
         let _deleting = self.deleting.lock();
         let mut tombstones = Tombstones::clone(&self.tombstones());

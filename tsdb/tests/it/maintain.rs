@@ -276,3 +276,26 @@ fn appends_and_queries_go_on_during_maintenance() {
     let _ = tick(&db);
     assert!(everything(&db).iter().all(|(_, samples)| samples.len() == 2000));
 }
+
+#[test]
+fn a_deletion_that_was_seen_does_not_go_with_the_power() {
+    let mut half_done = 0;
+    for operation in 0..20 {
+        let disk = MemFs::new();
+        let open = || builder(&disk).fs(Arc::new(disk.session())).open();
+        let db = open().unwrap();
+        fill(&db, 0, 3 * RANGE);
+        assert!(db.compact_head(Timestamp(0)).blocks.len() >= 2);
+        db.sync().unwrap();
+        disk.fail_at(operation, false);
+        half_done += u32::from(db.delete(TimeRange::ALL, &[Matcher::equal("name", "a")]).is_err());
+        disk.crash(Crash::Process);
+        drop(db);
+        let db = open().unwrap();
+        let seen = everything(&db);
+        disk.crash(Crash::PowerLossKeepNothing);
+        drop(db);
+        assert_eq!(everything(&open().unwrap()), seen, "operation {operation}");
+    }
+    assert!(half_done > 10, "{half_done}");
+}

@@ -16,7 +16,7 @@ use ferula_tsdb::block::BlockMeta;
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::fs::{Crash, MemFs};
 use ferula_tsdb::wal::writer::WalCompression;
-use ferula_tsdb::{Db, Durability, Reload, Tick};
+use ferula_tsdb::{Db, Durability, OpenError, Reload, Tick};
 
 use crate::model::{Bits, Dice, Samples, Series, columns, samples};
 
@@ -139,8 +139,18 @@ impl World {
     }
 
     fn open(&mut self) {
+        match self.try_open() {
+            Ok(db) => {
+                assert_eq!(db.quarantined().len(), 0, "{:?}\n{}", db.quarantined(), self.story());
+                self.db = Some(db);
+            }
+            Err(error) => panic!("{error:?}\n{}", self.story()),
+        }
+    }
+
+    fn try_open(&mut self) -> Result<Db, OpenError> {
         self.opened += 1;
-        let db = Db::builder("data")
+        Db::builder("data")
             .fs(Arc::new(self.disk.session()))
             .clock(Arc::new(ManualClock::at(Timestamp(self.now))))
             .block_range(Duration::from_millis(RANGE as u64))
@@ -152,14 +162,7 @@ impl World {
             .wal_segment_bytes(32 * 1024)
             .snapshot_on_close(self.snapshot_on_close)
             .seeded_block_names(self.opened << 32 | self.disk.operations())
-            .open();
-        match db {
-            Ok(db) => {
-                assert_eq!(db.quarantined().len(), 0, "{:?}\n{}", db.quarantined(), self.story());
-                self.db = Some(db);
-            }
-            Err(error) => panic!("{error:?}\n{}", self.story()),
-        }
+            .open()
     }
 
     fn story(&self) -> String {
@@ -186,8 +189,8 @@ impl World {
             78..=80 => self.reopen("close"),
             81..=84 => self.die(Crash::Process),
             85..=87 => {
-                let seed = self.dice.roll();
-                self.die(Crash::PowerLoss { seed });
+                let how = self.power_loss();
+                self.die(how);
             }
             88 => self.die(Crash::PowerLossKeepNothing),
             89..=92 => self.injure(),
@@ -412,7 +415,23 @@ impl World {
         }
     }
 
+    fn power_loss(&mut self) -> Crash {
+        Crash::PowerLoss { seed: self.dice.roll() }
+    }
+
     fn die(&mut self, how: Crash) {
+        self.crash(how);
+        self.db = None;
+        while self.dice.one_in(4) {
+            self.die_opening();
+        }
+        self.open();
+        let report = self.db().opened().clone();
+        self.note(format!("opened: {report:?}"));
+        self.begin_anew(&report);
+    }
+
+    fn crash(&mut self, how: Crash) {
         self.note(format!("{how:?} at {}", self.now));
         if how != Crash::Process {
             self.doubtful.append(&mut self.unsynced);
@@ -421,11 +440,15 @@ impl World {
             }
         }
         self.disk.crash(how);
-        self.db = None;
-        self.open();
-        let report = self.db().opened().clone();
-        self.note(format!("opened: {report:?}"));
-        self.begin_anew(&report);
+    }
+
+    /// Whoever dies once may die again before all is as it was.
+    fn die_opening(&mut self) {
+        self.disk.fail_at(self.dice.below(30), true);
+        let db = self.try_open();
+        self.note(format!("opening: {:?}", db.as_ref().map(Db::opened).map_err(ToString::to_string)));
+        let how = if self.dice.one_in(2) { Crash::Process } else { self.power_loss() };
+        self.crash(how);
     }
 
     fn begin_anew(&mut self, report: &ferula_tsdb::ReplayReport) {
@@ -474,8 +497,8 @@ impl World {
         match self.dice.below(4) {
             0 => self.die(Crash::Process),
             1 => {
-                let seed = self.dice.roll();
-                self.die(Crash::PowerLoss { seed });
+                let how = self.power_loss();
+                self.die(how);
             }
             2 => self.reopen("close"),
             // The next opening tells what was lost.
