@@ -259,7 +259,7 @@ impl fmt::Debug for Map {
 
 /// An I/O error that says which operation on which path failed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{operation} {path}")]
+#[error("{operation} {path}: {source}")]
 pub struct FsError {
     /// What was being done: `write`, `sync`, `rename` and so on.
     pub operation: &'static str,
