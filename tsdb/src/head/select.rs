@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use ferula_model::{Columns, Labels, MatchOp, Matcher, SelectError, SelectHints, SeriesExemplars, TimeRange};
+use ferula_model::{
+    Columns, Labels, MatchOp, Matcher, SelectError, SelectHints, SeriesExemplars, TimeRange, Timestamp,
+};
 
 use super::chunks::StoredError;
 use super::index::{Index, Name};
@@ -361,6 +363,8 @@ impl Head {
         columns: &mut Columns,
     ) -> Result<(), SelectError> {
         let place = || format!("head chunk {:06} offset {} of series {number}", chunk.place >> 32, chunk.place as u32);
+        // Chunks are in order by what their headers say; no sample may stand outside of that.
+        let range = TimeRange::new(range.min.max(Timestamp(chunk.min_time)), range.max.min(Timestamp(chunk.max_time)));
         let decoded = self.chunks.read(chunk.place, |encoding, bytes| chunk::decode(encoding, bytes, range, columns));
         match decoded {
             Ok(result) => result.map_err(|problem| corrupt(place(), &problem)),
