@@ -343,6 +343,8 @@ pub struct DbStats {
     pub blocks: crate::block::BlockDirectoryStats,
     /// What was done about them.
     pub maintenance: MaintenanceStats,
+    /// What is kept.
+    pub retention: Retention,
 }
 
 impl Db {
@@ -391,8 +393,9 @@ impl Db {
 
     /// How the database stands.
     pub fn stats(&self) -> DbStats {
-        let maintenance = *self.maintenance_stats.lock();
-        DbStats { head: self.head.stats(), blocks: self.blocks.stats(), maintenance }
+        let maintenance = self.maintenance_stats.lock().clone();
+        let retention = self.blocks.options().retention;
+        DbStats { head: self.head.stats(), blocks: self.blocks.stats(), maintenance, retention }
     }
 
     /// The blocks that serve, by rising start, as their `meta.json` describes them.

@@ -48,6 +48,7 @@ pub mod chunk;
 mod columns;
 pub mod compact;
 pub mod db;
+mod distribution;
 pub mod fs;
 mod head;
 mod maintain;
@@ -63,5 +64,6 @@ pub mod fuzz {
 }
 
 pub use db::{Db, DbBuilder, DbError, DbStats, Durability, OpenError};
-pub use head::{Cardinality, HeadStats, ReplayError, ReplayProgress, ReplayReport, WalReplay};
+pub use distribution::{ChunkStats, Distribution};
+pub use head::{Cardinality, HeadStats, LogStats, ReplayError, ReplayProgress, ReplayReport, WalReplay};
 pub use maintain::{MaintenanceStats, Reload, Tick};

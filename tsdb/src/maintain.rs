@@ -18,6 +18,7 @@ use crate::block::meta::HINT_OUT_OF_ORDER;
 use crate::block::{BlockMeta, Compacted};
 use crate::compact::{Deletions, Retention, Usage};
 use crate::db::{Db, DbError};
+use crate::distribution::{COMPACTION_SECONDS, Distribution, SECONDS};
 use crate::fs::Context;
 use crate::head::{Parts, Sealed};
 
@@ -106,7 +107,7 @@ struct Pending {
 }
 
 /// What maintenance counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MaintenanceStats {
     /// Ticks.
@@ -121,6 +122,25 @@ pub struct MaintenanceStats {
     pub truncations_failed: u64,
     /// Ticks on which the head waited for readers.
     pub waits: u64,
+    /// Seconds that writing a block took, from the head or from others.
+    pub compaction_seconds: Distribution,
+    /// Seconds that cleaning tombstones took.
+    pub cleaning_seconds: Distribution,
+}
+
+impl Default for MaintenanceStats {
+    fn default() -> Self {
+        Self {
+            ticks: 0,
+            ticks_failed: 0,
+            head_blocks: 0,
+            head_blocks_failed: 0,
+            truncations_failed: 0,
+            waits: 0,
+            compaction_seconds: Distribution::new(COMPACTION_SECONDS),
+            cleaning_seconds: Distribution::new(SECONDS),
+        }
+    }
 }
 
 impl Db {
@@ -244,7 +264,9 @@ impl Db {
                 if is_late { meta.with_hint(HINT_OUT_OF_ORDER) } else { meta }
             };
             let stop = self.blocks.stopped();
+            let began = self.head.now();
             if let Some(meta) = self.head.write_block(self.path(), range, parts, describe, stop)? {
+                self.note_compaction(began);
                 self.blocks.add(&meta)?;
                 tick.blocks.push(meta);
             }
@@ -260,6 +282,14 @@ impl Db {
             }
         }
         Ok(())
+    }
+
+    fn note_compaction(&self, began: Timestamp) {
+        self.maintenance_stats.lock().compaction_seconds.observe_duration(self.since(began));
+    }
+
+    fn since(&self, began: Timestamp) -> Duration {
+        Duration::from_millis(self.head.now().as_millis().saturating_sub(began.as_millis()).max(0) as u64)
     }
 
     /// Lets the head forget what blocks have, if there is something and nobody reads it. False: it still has it.
@@ -284,9 +314,13 @@ impl Db {
     /// Merges blocks until nothing is to be merged, or the head has something to do.
     fn merge(&self, maintenance: &mut Maintenance, now: Timestamp, tick: &mut Tick) {
         loop {
+            let began = self.head.now();
             match self.blocks.compact_before(now, self.head.in_blocks_until()) {
                 Ok(None) => return,
-                Ok(Some(compacted)) => tick.compactions.push(compacted),
+                Ok(Some(compacted)) => {
+                    self.note_compaction(began);
+                    tick.compactions.push(compacted);
+                }
                 Err(error) => {
                     tick.problems.push(error.into());
                     return;
@@ -339,7 +373,10 @@ impl Db {
     /// See [`DbError`]; blocks that could not be rewritten serve as before.
     pub fn clean_tombstones(&self, now: Timestamp) -> Result<usize, DbError> {
         let _maintenance = self.maintaining.lock();
-        Ok(self.blocks.clean_tombstones(now)?)
+        let began = self.head.now();
+        let cleaned = self.blocks.clean_tombstones(now)?;
+        self.maintenance_stats.lock().cleaning_seconds.observe_duration(self.since(began));
+        Ok(cleaned)
     }
 
     /// Makes a copy of the database in the folder `snapshots` and gives its name. Blocks are linked and take no space; unless

@@ -25,7 +25,7 @@ use ulid::Ulid;
 
 use super::{Block, BlockError, BlockMeta, BlockOptions, BlockParent, QUARANTINE, TMP_CREATION, TMP_DELETION, Ulids};
 use crate::compact::merge::{merge, merged_meta};
-use crate::compact::{Candidate, CompactionOptions, Deletions, Plan, Retention, Usage, plan};
+use crate::compact::{Candidate, CompactionOptions, Deletions, Plan, Reason, Retention, Usage, plan};
 use crate::fs::{Context, Fs, FsError};
 
 /// What old versions of Prometheus gave to unfinished folders.
@@ -78,6 +78,10 @@ pub struct BlockDirectoryStats {
     pub tombstones: u64,
     /// Merges that were done.
     pub compactions: u64,
+    /// Of those, merges of blocks that overlapped.
+    pub vertical_compactions: u64,
+    /// Times that the list of blocks changed.
+    pub reloads: u64,
     /// Merges that went wrong.
     pub compactions_failed: u64,
     /// Blocks removed because they were too old.
@@ -93,6 +97,8 @@ pub struct BlockDirectoryStats {
 #[derive(Debug, Default)]
 struct Counters {
     compactions: AtomicU64,
+    vertical_compactions: AtomicU64,
+    reloads: AtomicU64,
     compactions_failed: AtomicU64,
     time_retentions: AtomicU64,
     size_retentions: AtomicU64,
@@ -238,6 +244,8 @@ impl BlockDirectory {
             oldest_time: list.iter().map(|block| block.meta().min_time).min(),
             tombstones: list.iter().map(|block| block.tombstones().len() as u64).sum(),
             compactions: read(&self.counters.compactions),
+            vertical_compactions: read(&self.counters.vertical_compactions),
+            reloads: read(&self.counters.reloads),
             compactions_failed: read(&self.counters.compactions_failed),
             time_retentions: read(&self.counters.time_retentions),
             size_retentions: read(&self.counters.size_retentions),
@@ -291,6 +299,9 @@ impl BlockDirectory {
         let meta = merged_meta(self.begin(now), &metas);
         let block = self.replace(&parents, meta, options.block)?;
         Counters::count(&self.counters.compactions);
+        if plan.reason == Reason::Overlap {
+            Counters::count(&self.counters.vertical_compactions);
+        }
         Ok(Some(Compacted { plan, block }))
     }
 
@@ -438,6 +449,7 @@ impl BlockDirectory {
     fn publish(&self, mut blocks: Vec<Arc<Block>>) {
         blocks.sort_by_key(|block| (block.meta().min_time, block.meta().max_time, block.meta().ulid));
         self.list.store(Arc::new(blocks));
+        Counters::count(&self.counters.reloads);
     }
 
     fn remove_block(&self, block: &Block) {

@@ -28,6 +28,7 @@ use super::tombstones::{TOMBSTONES_FILE, Tombstones};
 use super::wire::{Cursor, put_uvarint, put_varint};
 use super::{BlockError, TMP_CREATION};
 use crate::chunk::{self, ChunkEncoding};
+use crate::distribution::ChunkStats;
 use crate::fs::{Context, Fs};
 
 /// Bytes of spooled series that are kept in memory.
@@ -225,6 +226,8 @@ pub(crate) struct RawBlockWriter {
     pub(crate) index: IndexWriter,
     segments: SegmentWriter,
     stats: BlockStats,
+    /// What its chunks are like.
+    pub(crate) chunks: ChunkStats,
 }
 
 impl RawBlockWriter {
@@ -243,7 +246,8 @@ impl RawBlockWriter {
         let index = IndexWriter::create(fs, &dir.path)?;
         let segments = SegmentWriter::create(fs, dir.path.join(CHUNKS_DIR), options.segment_bytes_max)?;
         let stats = BlockStats::default();
-        Ok(Self { fs: Arc::clone(fs), root: root.to_owned(), dir, meta, index, segments, stats })
+        let (fs, root, chunks) = (Arc::clone(fs), root.to_owned(), ChunkStats::default());
+        Ok(Self { fs, root, dir, meta, index, segments, stats, chunks })
     }
 
     /// Writes a chunk and counts its samples.
@@ -255,6 +259,7 @@ impl RawBlockWriter {
             problem: error.to_string(),
         })? as u64;
         let reference = self.segments.write(ChunkBytes { encoding, bytes })?;
+        self.chunks.observe(samples, bytes.len(), max_time.saturating_sub(min_time));
         self.stats.num_chunks += 1;
         self.stats.num_samples += samples;
         let of_kind =
@@ -271,7 +276,7 @@ impl RawBlockWriter {
 
     /// Completes the block and gives it its name, unless it is empty.
     pub(crate) fn finish(self) -> Result<Option<BlockMeta>, BlockError> {
-        let Self { fs, root, dir: mut temporary, mut meta, index, segments, stats } = self;
+        let Self { fs, root, dir: mut temporary, mut meta, index, segments, stats, .. } = self;
         if stats.num_samples == 0 {
             return Ok(None);
         }

@@ -526,7 +526,18 @@ impl Head {
                 due
             }
         };
-        if due { sync_logs(commit).map_err(WalError::Broken) } else { Ok(()) }
+        if !due {
+            return Ok(());
+        }
+        let began = self.clock.now();
+        let synced = sync_logs(commit).map_err(WalError::Broken);
+        self.note_sync(began);
+        synced
+    }
+
+    fn note_sync(&self, began: Timestamp) {
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.counters.sync_millis.fetch_add(self.millis_since(began), Ordering::Relaxed);
     }
 
     /// Makes a logged batch visible.
@@ -716,10 +727,12 @@ impl Head {
             // Segments before these were synced when they were sealed.
             [&commit.wal, &commit.wbl].map(|log| log.as_ref().map(WalWriter::file))
         };
+        let began = self.clock.now();
         for (file, path) in files.into_iter().flatten() {
             let synced = file.sync().context("sync", &path);
             synced.inspect_err(|error| self.commit.lock().broken = Some(format!("{error}; reopen the database")))?;
         }
+        self.note_sync(began);
         Ok(())
     }
 }

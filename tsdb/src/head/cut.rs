@@ -90,7 +90,12 @@ impl Head {
                 }
             }
         }
-        writer.finish()
+        let written_chunks = std::mem::take(&mut writer.chunks);
+        let written = writer.finish()?;
+        if written.is_some() {
+            self.counters.chunks_cut.lock().add(&written_chunks);
+        }
+        Ok(written)
     }
 
     fn find_all(&self, range: TimeRange, found: &mut Found) {

@@ -13,7 +13,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ferula_model::{Columns, TimeRange};
+use ferula_model::{Columns, TimeRange, Timestamp};
 use hashbrown::HashSet;
 
 use super::Head;
@@ -245,10 +245,7 @@ impl Head {
         if let Err(error) = self.chunks.truncate(first_file) {
             tracing::warn!(%error, "a head chunk file could not be removed; the next time tries again");
         }
-        self.counters.collection_millis.fetch_add(
-            self.clock.now().as_millis().saturating_sub(started.as_millis()).max(0) as u64,
-            Ordering::Relaxed,
-        );
+        self.counters.collection_millis.fetch_add(self.millis_since(started), Ordering::Relaxed);
     }
 
     /// Removes the series that were found idle, as soon as nobody can have them in hand: no batch that began before the
@@ -304,6 +301,20 @@ impl Head {
     ///
     /// Files cannot be written or read. The log is longer than it need be, and whole.
     pub(crate) fn trim_log(&self) -> Result<Option<u64>, ReadError> {
+        let began = self.clock.now();
+        let trimmed = self.checkpoint();
+        self.counters.trims.fetch_add(1, Ordering::Relaxed);
+        self.counters.trims_failed.fetch_add(u64::from(trimmed.is_err()), Ordering::Relaxed);
+        self.counters.trim_millis.fetch_add(self.millis_since(began), Ordering::Relaxed);
+        trimmed
+    }
+
+    /// Milliseconds by the host's clock.
+    pub(super) fn millis_since(&self, began: Timestamp) -> u64 {
+        self.clock.now().as_millis().saturating_sub(began.as_millis()).max(0) as u64
+    }
+
+    fn checkpoint(&self) -> Result<Option<u64>, ReadError> {
         let wal = self.log_dir(false);
         let current = {
             let mut commit = self.commit.lock();

@@ -75,7 +75,7 @@ pub(crate) use readers::ReaderGuard;
 pub use replay::{ReplayError, ReplayReport};
 pub(crate) use select::{HeadSet, merge_into};
 pub use snapshot::check_snapshot_record;
-pub use stats::{Cardinality, HeadStats};
+pub use stats::{Cardinality, HeadStats, LogStats};
 
 /// What the host chose for the head.
 #[derive(Clone, Debug)]
@@ -180,7 +180,9 @@ impl Head {
             counters: Counters::default(),
             replay: progress,
         };
+        let began = head.clock.now();
         let report = head.replay()?;
+        head.counters.note_replay(head.millis_since(began), &report);
         head.begin_logs(&report)?;
         // The log has moved on: a snapshot is of no use any more.
         snapshot::remove_all(&*head.fs, &head.dir)?;

@@ -29,6 +29,11 @@ impl Readers {
         self.published.load(Ordering::Acquire) + 1
     }
 
+    /// The newest commit that is complete.
+    pub(super) fn newest_commit(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
     /// Lets new readers see a commit.
     pub(super) fn publish(&self, commit: u64) {
         self.published.store(commit, Ordering::Release);

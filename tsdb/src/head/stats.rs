@@ -2,10 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ferula_model::AppendError;
+use ferula_model::{AppendError, Histogram, is_stale};
+use parking_lot::Mutex;
 
 use super::Head;
 use super::append::Applied;
+use super::replay::ReplayReport;
+use super::series::Kind;
+use crate::distribution::ChunkStats;
+use crate::wal::writer::WalWriter;
 
 /// Counters of the head since it was opened.
 #[derive(Debug, Default)]
@@ -36,6 +41,16 @@ pub(crate) struct Counters {
     pub(super) checkpoints_removed: AtomicU64,
     pub(super) checkpoint_removals_failed: AtomicU64,
     pub(super) collection_millis: AtomicU64,
+    pub(super) trims: AtomicU64,
+    pub(super) trims_failed: AtomicU64,
+    pub(super) trim_millis: AtomicU64,
+    pub(super) syncs: AtomicU64,
+    pub(super) sync_millis: AtomicU64,
+    replay_millis: AtomicU64,
+    replay_unknown: AtomicU64,
+    replay_damage: AtomicU64,
+    /// Of the blocks that were written from the head.
+    pub(super) chunks_cut: Mutex<ChunkStats>,
     memory: AtomicU64,
     memory_full: AtomicBool,
 }
@@ -63,6 +78,13 @@ impl Counters {
                 counter.fetch_add(count, Ordering::Relaxed);
             }
         }
+    }
+
+    pub(super) fn note_replay(&self, millis: u64, report: &ReplayReport) {
+        self.replay_millis.store(millis, Ordering::Relaxed);
+        self.replay_unknown.store(report.unknown_series, Ordering::Relaxed);
+        self.replay_damage.store(report.damage.len() as u64, Ordering::Relaxed);
+        self.chunks_damaged.fetch_add(report.damaged_chunk_files, Ordering::Relaxed);
     }
 
     pub(super) fn note_memory(&self, bytes: u64, limit: u64) {
@@ -131,12 +153,6 @@ pub struct HeadStats {
     pub max_time: Option<i64>,
     /// Bytes of the logs and the head chunk files.
     pub disk_bytes: u64,
-    /// Bytes of the main log alone.
-    pub wal_bytes: u64,
-    /// The current segment of the log.
-    pub wal_segment: u64,
-    /// Bytes written to the log since it was opened.
-    pub wal_written: u64,
     /// Batches that could not be logged.
     pub wal_failures: u64,
     /// Times that old data left the head.
@@ -149,10 +165,85 @@ pub struct HeadStats {
     pub checkpoints_failed: u64,
     /// Chunks that could not be written to the head chunk files at once.
     pub chunk_write_failures: u64,
+    /// The log.
+    pub wal: LogStats,
+    /// The log of late samples.
+    pub wbl: LogStats,
+    /// Times that the logs were made durable because the host wants it, and how many milliseconds that took.
+    pub syncs: u64,
+    /// See `syncs`.
+    pub sync_millis: u64,
+    /// Times that the log was trimmed, failures included.
+    pub trims: u64,
+    /// Times that it could not be.
+    pub trims_failed: u64,
+    /// Milliseconds of all trims.
+    pub trim_millis: u64,
+    /// Milliseconds of all garbage collections.
+    pub collection_millis: u64,
+    /// Checkpoints and segments that were removed.
+    pub checkpoints_removed: u64,
+    /// Times that they could not be.
+    pub checkpoint_removals_failed: u64,
+    /// Chunks and head chunk files that were damaged.
+    pub chunks_damaged: u64,
+    /// Bytes of the head chunk files.
+    pub chunk_file_bytes: u64,
+    /// Head snapshots that could not be used.
+    pub snapshot_failures: u64,
+    /// Milliseconds that opening took to replay the logs.
+    pub replay_millis: u64,
+    /// Items in the logs of series that no record had introduced.
+    pub replay_unknown: u64,
+    /// Places where a log was damaged when it was opened.
+    pub replay_damage: u64,
+    /// Series whose newest sample in order is a stale marker.
+    pub stale_series: u64,
+    /// Series whose newest sample in order is a histogram.
+    pub histogram_series: u64,
+    /// Filled and empty buckets of the newest histogram of each of them.
+    pub histogram_buckets: u64,
+    /// The oldest commit that a reader sees, and the newest commit.
+    pub view_oldest: u64,
+    /// See `view_oldest`.
+    pub view_newest: u64,
+    /// The chunks of the blocks that were written from the head.
+    pub chunks_cut: ChunkStats,
     /// Symbols in the symbol table.
     pub symbols: u64,
     /// Label pairs.
     pub label_pairs: u64,
+}
+
+/// How a log stands, and what was written to it since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// The current segment.
+    pub segment: u64,
+    /// Bytes of its files.
+    pub storage_bytes: u64,
+    /// Pages that were filled.
+    pub pages: u64,
+    /// Writes.
+    pub flushes: u64,
+    /// Bytes that were written, with framing and padding.
+    pub written_bytes: u64,
+    /// Bytes of records that compression saved.
+    pub saved_bytes: u64,
+}
+
+impl LogStats {
+    fn of(writer: Option<&WalWriter>) -> Self {
+        writer.map_or_else(Self::default, |wal| Self {
+            segment: wal.segment(),
+            storage_bytes: 0,
+            pages: wal.pages,
+            flushes: wal.flushes,
+            written_bytes: wal.bytes_written,
+            saved_bytes: wal.bytes_logged.saturating_sub(wal.bytes_packed),
+        })
+    }
 }
 
 /// Which labels and metrics have the most series: the tables of `status/tsdb`, each sorted by falling count.
@@ -185,16 +276,21 @@ impl Head {
         let c = &self.counters;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let bounds = self.bounds();
-        let (wal_segment, wal_written) = {
+        let (mut wal, mut wbl) = {
             let commit = self.commit.lock();
-            commit.wal.as_ref().map_or((0, 0), |wal| (wal.segment(), wal.bytes_written))
+            (LogStats::of(commit.wal.as_ref()), LogStats::of(commit.wbl.as_ref()))
         };
+        for (stats, late) in [(&mut wal, false), (&mut wbl, true)] {
+            let files = self.fs.list(&self.log_dir(late)).unwrap_or_default();
+            stats.storage_bytes = files.iter().map(|entry| entry.bytes).sum();
+        }
+        let walked = self.walk();
+        let chunk_file_bytes = self.chunks.disk_bytes();
         let (symbols, label_pairs) = {
             let index = self.index.read();
             (index.symbols.len() as u64, index.pair_count() as u64)
         };
         let ring = self.exemplars.read();
-        let wal = self.fs.list(&self.log_dir(false)).unwrap_or_default();
         let (appenders, appenders_created) = {
             let appenders = self.appenders.lock();
             (appenders.open() as u64, appenders.created)
@@ -220,37 +316,73 @@ impl Head {
             exemplars_limit: ring.limit() as u64,
             exemplar_series: ring.series() as u64,
             exemplar_oldest: ring.oldest(),
-            chunks: self.chunk_count(),
+            chunks: walked.chunks,
             chunks_created: load(&c.chunks_created),
             chunks_removed: load(&c.chunks_removed),
             min_time: bounds.map(|bounds| bounds.0),
             max_time: bounds.map(|bounds| bounds.1),
-            disk_bytes: self.disk_bytes(),
-            wal_bytes: wal.iter().map(|entry| entry.bytes).sum(),
-            wal_segment,
-            wal_written,
+            disk_bytes: wal.storage_bytes + wbl.storage_bytes + chunk_file_bytes,
             wal_failures: load(&c.wal_failures),
             truncations: load(&c.truncations),
             collections: load(&c.collections),
             checkpoints: load(&c.checkpoints),
             checkpoints_failed: load(&c.checkpoints_failed),
             chunk_write_failures: load(&self.chunks.write_errors),
+            wal,
+            wbl,
+            syncs: load(&c.syncs),
+            sync_millis: load(&c.sync_millis),
+            trims: load(&c.trims),
+            trims_failed: load(&c.trims_failed),
+            trim_millis: load(&c.trim_millis),
+            collection_millis: load(&c.collection_millis),
+            checkpoints_removed: load(&c.checkpoints_removed),
+            checkpoint_removals_failed: load(&c.checkpoint_removals_failed),
+            chunks_damaged: load(&c.chunks_damaged),
+            chunk_file_bytes,
+            snapshot_failures: load(&c.snapshot_failures),
+            replay_millis: load(&c.replay_millis),
+            replay_unknown: load(&c.replay_unknown),
+            replay_damage: load(&c.replay_damage),
+            stale_series: walked.stale,
+            histogram_series: walked.histograms,
+            histogram_buckets: walked.buckets,
+            view_oldest: self.readers.oldest_view().unwrap_or_else(|| self.readers.newest_commit()),
+            view_newest: self.readers.newest_commit(),
+            chunks_cut: c.chunks_cut.lock().clone(),
             symbols,
             label_pairs,
         }
     }
 
-    fn chunk_count(&self) -> u64 {
-        let count = |series: &super::Series| {
-            let mapped = series.rest.as_ref().map_or(0, |rest| rest.mapped.len());
-            mapped as u64 + u64::from(series.has_open_chunk())
-        };
-        self.pages.iter().map(|(_, page)| page.read().iter().map(count).sum::<u64>()).sum()
+    /// What only a look at every series tells.
+    fn walk(&self) -> Walked {
+        let mut walked = Walked::default();
+        for (_, page) in self.pages.iter() {
+            for series in page.read().iter().filter(|series| !series.is_dead()) {
+                let rest = series.rest.as_deref();
+                walked.chunks += rest.map_or(0, |rest| rest.mapped.len()) as u64 + u64::from(series.has_open_chunk());
+                let last = rest.and_then(|rest| rest.last_histogram.as_ref());
+                match (series.kind, last) {
+                    (Kind::Float, _) => walked.stale += u64::from(is_stale(series.floats.value())),
+                    (Kind::Histogram, Some(last)) => {
+                        walked.histograms += 1;
+                        walked.stale += u64::from(is_stale(last.sum()));
+                        walked.buckets += match last {
+                            Histogram::Integer(h) => h.positive_buckets.len() + h.negative_buckets.len(),
+                            Histogram::Float(h) => h.positive_buckets.len() + h.negative_buckets.len(),
+                        } as u64;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        walked
     }
 
     /// The largest `limit` entries of each table.
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
-        let chunks = self.chunk_count();
+        let chunks = self.walk().chunks;
         let index = self.index.read();
         let (mut metrics, mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (name, entry) in index.names() {
@@ -281,6 +413,14 @@ impl Head {
             series_by_pair: pairs.into_iter().map(|(name, value, count)| (format!("{name}={value}"), count)).collect(),
         }
     }
+}
+
+#[derive(Debug, Default)]
+struct Walked {
+    chunks: u64,
+    stale: u64,
+    histograms: u64,
+    buckets: u64,
 }
 
 fn largest(mut list: Vec<(String, u64)>, limit: usize) -> Vec<(String, u64)> {
