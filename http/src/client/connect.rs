@@ -9,14 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::proxy::{Proxy, ProxyRules, connect_request};
@@ -56,9 +56,9 @@ impl Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = TokioIo<Stream>;
     type Error = Cause;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Cause>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, Cause>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         Poll::Ready(Ok(()))
@@ -66,7 +66,7 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, url: Uri) -> Self::Future {
         let route = Arc::clone(&self.shared);
-        Box::pin(async move { route.connect(&url).await })
+        Box::pin(async move { route.connect(&url).await.map(TokioIo::new) })
     }
 }
 
@@ -169,47 +169,79 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(super) struct Stream {
     io: StreamIo,
     proxied: bool,
+    history: History,
+}
+
+/// What a connection has seen so far; hyper hands it out with each answer and each error.
+#[derive(Clone, Default)]
+pub(super) struct History(Arc<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// It has answered a request.
+    answered: AtomicBool,
+    /// A byte came since the last request was written.
+    heard: AtomicBool,
+}
+
+impl History {
+    /// Notes that the head of an answer came.
+    pub(super) fn note_answer(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it answered before but not a byte to the request written last: the server closed it while it was idle,
+    /// and most likely never saw that request.
+    pub(super) fn went_stale(&self) -> bool {
+        self.0.answered.load(Ordering::Relaxed) && !self.0.heard.load(Ordering::Relaxed)
+    }
 }
 
 enum StreamIo {
-    Plain(TokioIo<TcpStream>),
-    Other(TokioIo<Box<dyn Duplex>>),
+    Plain(TcpStream),
+    Other(Box<dyn Duplex>),
 }
 
 impl Stream {
     fn plain(socket: TcpStream) -> Self {
-        Self { io: StreamIo::Plain(TokioIo::new(socket)), proxied: false }
+        Self { io: StreamIo::Plain(socket), proxied: false, history: History::default() }
     }
 
     fn other(socket: Box<dyn Duplex>) -> Self {
-        Self { io: StreamIo::Other(TokioIo::new(socket)), proxied: false }
+        Self { io: StreamIo::Other(socket), proxied: false, history: History::default() }
     }
 
     fn into_inner(self) -> Box<dyn Duplex> {
         match self.io {
-            StreamIo::Plain(io) => Box::new(io.into_inner()),
-            StreamIo::Other(io) => io.into_inner(),
+            StreamIo::Plain(io) => Box::new(io),
+            StreamIo::Other(io) => io,
         }
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new().proxy(self.proxied)
+        Connected::new().proxy(self.proxied).extra(self.history.clone())
     }
 }
 
-impl Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let held = buf.filled().len();
+        let polled = match &mut self.io {
             StreamIo::Plain(io) => Pin::new(io).poll_read(cx, buf),
             StreamIo::Other(io) => Pin::new(io).poll_read(cx, buf),
+        };
+        if buf.filled().len() > held {
+            self.history.0.heard.store(true, Ordering::Relaxed);
         }
+        polled
     }
 }
 
-impl Write for Stream {
+impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.history.0.heard.store(false, Ordering::Relaxed);
         match &mut self.io {
             StreamIo::Plain(io) => Pin::new(io).poll_write(cx, buf),
             StreamIo::Other(io) => Pin::new(io).poll_write(cx, buf),
@@ -242,11 +274,21 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.history.0.heard.store(false, Ordering::Relaxed);
         match &mut self.io {
             StreamIo::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             StreamIo::Other(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
+}
+
+/// Whether the request failed only because the pool gave it a connection that the server had closed meanwhile.
+pub(super) fn is_stale(error: &legacy::Error) -> bool {
+    let mut extras = http::Extensions::new();
+    if let Some(connected) = error.connect_info() {
+        connected.get_extras(&mut extras);
+    }
+    extras.get::<History>().is_some_and(History::went_stale) && matches!(dig(error), Cause::Closed(_) | Cause::Io(_))
 }
 
 /// What happened, out of hyper's layers.

@@ -29,7 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
@@ -37,7 +37,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::HttpClientConfig;
 use crate::error::{BuildError, Cause, Error};
 use auth::Credentials;
-use connect::Connector;
+use connect::{Connector, History};
 use proxy::ProxyRules;
 
 /// As upstream: idle connections close after five minutes.
@@ -243,11 +243,29 @@ impl Client {
         if let Some(value) = shared.proxy.authorization_of_plain_request(&hop.url) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
-        let answer = shared.pool.request(request).await.map_err(|error| connect::cause_of(&error))?;
+        let answer = self.transfer(request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED && hop.trusted {
             shared.credentials.refused();
         }
         Ok(answer)
+    }
+
+    /// Sends a request over a pooled connection. A server may close an idle connection just as it is taken from the
+    /// pool; a request that changes nothing is then repeated, as Go's transport does. This ends: a broken connection
+    /// leaves the pool, and one that is new is not given a second try.
+    async fn transfer(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Cause> {
+        let pool = &self.shared.pool;
+        let is_repeatable = request.method().is_safe() && request.body().is_end_stream();
+        loop {
+            let answer = match pool.request(request.clone()).await {
+                Err(error) if is_repeatable && connect::is_stale(&error) => continue,
+                answer => answer.map_err(|error| connect::cause_of(&error))?,
+            };
+            if let Some(history) = answer.extensions().get::<History>() {
+                history.note_answer();
+            }
+            return Ok(answer);
+        }
     }
 }
 

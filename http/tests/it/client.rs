@@ -131,6 +131,67 @@ async fn one_connection_serves_many_requests() {
     assert_eq!(accepted.load(Ordering::SeqCst), 1);
 }
 
+/// A server that gives the first `answers` on each connection it accepts; then it reads one more request, writes
+/// `last` and closes. It counts the requests it read.
+async fn closing_server(answers: &'static [&'static str], last: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            for answer in answers.iter().chain([&last]) {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match socket.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    (url, requests)
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_read_over_a_connection_that_went_stale_is_repeated() {
+    let client = Client::new(&HttpClientConfig::default()).unwrap();
+    let (url, requests) = closing_server(&[OK], "").await;
+    for _ in 0..3 {
+        assert_eq!(client.send(get(url.clone()), &LIMITS).await.unwrap().body(), "ok");
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 5, "the second and the third came twice");
+
+    let (url, _) = closing_server(&["HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"], "").await;
+    let error = client.send(get(url), &LIMITS).await.unwrap_err();
+    assert!(error.to_string().ends_with("stopped after 10 redirects"), "each hop was answered: {error}");
+}
+
+#[tokio::test]
+async fn nothing_else_is_repeated() {
+    let client = Client::new(&HttpClientConfig::default()).unwrap();
+    let post = |url: &str| Request::post(url).body(Bytes::new()).unwrap();
+    let (url, requests) = closing_server(&[OK], "").await;
+    client.send(post(&url), &LIMITS).await.unwrap();
+    let error = client.send(post(&url), &LIMITS).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("Post \"{url}\": EOF"), "a write");
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+
+    let (url, requests) = closing_server(&[OK], "HTTP/1.1 2").await;
+    client.send(get(url.clone()), &LIMITS).await.unwrap();
+    client.send(get(url), &LIMITS).await.unwrap_err();
+    assert_eq!(requests.load(Ordering::SeqCst), 2, "an answer that began");
+
+    let (url, requests) = closing_server(&[], "").await;
+    client.send(get(url), &LIMITS).await.unwrap_err();
+    assert_eq!(requests.load(Ordering::SeqCst), 1, "a new connection");
+}
+
 #[tokio::test]
 async fn failures_read_like_gos() {
     let client = Client::new(&HttpClientConfig::default()).unwrap();
