@@ -94,6 +94,13 @@ struct World {
     unsynced: BTreeSet<Place>,
     /// What is read instead, should a loss of power take what is read now: the other samples of the same moment, late ones.
     hidden: BTreeMap<Place, BTreeSet<Bits>>,
+    /// What came late. Of several late samples of one moment any may be read: a block of late samples may have one of them, the
+    /// head the other.
+    late: BTreeMap<Place, BTreeSet<Bits>>,
+    /// The newest sample that a series ever had.
+    newest: BTreeMap<Labels, i64>,
+    /// Until where the head was cut before that was due.
+    cut_early: i64,
     /// Whether the database may refuse everything: an operation failed in a way that needs reopening.
     is_faulty: bool,
     /// Whether the story tells every sample.
@@ -130,6 +137,9 @@ impl World {
             doubtful: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             hidden: BTreeMap::new(),
+            late: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            cut_early: 0,
             is_faulty: false,
             is_verbose: false,
         };
@@ -223,6 +233,11 @@ impl World {
             let time = match self.dice.below(10) {
                 0 => self.now - self.dice.below(4 * RANGE as u64) as i64,
                 1 => self.now,
+                // The first and the last moment of a range, now or lately.
+                2 if self.dice.one_in(2) => {
+                    let range = self.now / RANGE - self.dice.below(2) as i64;
+                    range * RANGE - self.dice.below(2) as i64
+                }
                 _ => last.get(&labels).map_or(self.now - 50, |time| time + 1 + self.dice.below(40) as i64),
             };
             last.entry(labels.clone()).and_modify(|known| *known = time.max(*known)).or_insert(time);
@@ -267,13 +282,26 @@ impl World {
             Err(error) => {
                 assert!(self.is_faulty, "{error:?}\n{}", self.story());
                 for (labels, time, bits) in accepted {
-                    self.perhaps.entry((time, labels)).or_default().insert(bits);
+                    let place = (time, labels);
+                    if let Some(others) = self.late.get_mut(&place) {
+                        others.insert(bits);
+                    }
+                    self.perhaps.entry(place).or_default().insert(bits);
                 }
                 return;
             }
         };
         let mut uncertain = Vec::new();
+        let in_order_from = self.cut_early.max(self.newest().saturating_sub(RANGE / 2));
         for (labels, time, bits) in accepted {
+            let newest = self.newest.entry(labels.clone()).or_insert(i64::MIN);
+            let place = (time, labels.clone());
+            let is_first = !self.known.get(&labels).is_some_and(|samples| samples.contains_key(&time));
+            let is_late = time <= *newest || time < in_order_from;
+            if is_late && (is_first || self.late.contains_key(&place)) {
+                self.late.entry(place).or_default().insert(bits);
+            }
+            *newest = time.max(*newest);
             if summary.dropped > 0 {
                 // Some lost a race: within the batch, of one moment the first counts.
                 self.perhaps.entry((time, labels.clone())).or_default().insert(bits);
@@ -297,6 +325,20 @@ impl World {
                 self.doubtful.remove(place);
             });
         }
+    }
+
+    fn newest(&self) -> i64 {
+        self.newest.values().max().copied().unwrap_or(0)
+    }
+
+    /// Whether this may be read although it is not what is known.
+    fn may_be(&self, place: &Place, bits: &Bits) -> bool {
+        self.perhaps.get(place).is_some_and(|all| all.contains(bits)) || self.is_one_of_late(place, bits)
+    }
+
+    /// Whether this may be read because several samples of the moment came late.
+    fn is_one_of_late(&self, place: &Place, bits: &Bits) -> bool {
+        self.late.get(place).is_some_and(|all| all.len() > 1 && all.contains(bits))
     }
 
     fn tick(&mut self) {
@@ -335,6 +377,7 @@ impl World {
     }
 
     fn compact_head(&mut self) {
+        self.cut_early = self.cut_early.max(self.newest().div_euclid(RANGE) * RANGE);
         let tick = self.db().compact_head(Timestamp(self.now));
         self.note(format!("compact head: {} blocks, {:?}", tick.blocks.len(), tick.problems));
         assert!(tick.problems.is_empty() || self.is_faulty, "{:?}\n{}", tick.problems, self.story());
@@ -363,6 +406,7 @@ impl World {
                 };
                 self.perhaps.retain(|place, _| !goes(place));
                 self.hidden.retain(|place, _| !goes(place));
+                self.late.retain(|place, _| !goes(place));
             }
             Err(error) => {
                 assert!(self.is_faulty, "{error:?}\n{}", self.story());
@@ -517,7 +561,15 @@ impl World {
         let copy = Db::builder(format!("data/snapshots/{name}")).fs(Arc::new(self.disk.clone())).lock_file(false);
         let copy = copy.retention(Retention::default()).snapshot_on_close(false).open().unwrap();
         let (here, there) = (read(self.db()), read(&copy));
-        assert!(here == there, "a copy differs: {}\n{}", difference(&there, &here), self.story());
+        let is_same = |labels: &Labels, time: i64, bits: &Bits| {
+            let other = there.get(labels).and_then(|samples| samples.get(&time));
+            other.is_some_and(|other| other == bits || self.is_one_of_late(&(time, labels.clone()), other))
+        };
+        let count = |all: &Series| all.values().map(Samples::len).sum::<usize>();
+        let all_same =
+            here.iter().all(|(labels, samples)| samples.iter().all(|(time, bits)| is_same(labels, *time, bits)));
+        let is_same = count(&here) == count(&there) && all_same;
+        assert!(is_same, "a copy differs: {}\n{}", difference(&there, &here), self.story());
     }
 
     /// A reader keeps what it began with while everything goes on.
@@ -590,23 +642,24 @@ impl World {
         for (labels, samples) in &read {
             let all_known = self.known.get(labels);
             for (time, bits) in samples {
-                let known = all_known.and_then(|samples| samples.get(time)) == Some(bits);
-                let perhaps = || self.perhaps.get(&(*time, labels.clone())).is_some_and(|all| all.contains(bits));
-                assert!(known || perhaps(), "{when}: {labels:?} has {bits:?} at {time} from nowhere\n{}", self.story());
+                let is_known = all_known.and_then(|samples| samples.get(time)) == Some(bits);
+                assert!(
+                    is_known || self.may_be(&(*time, labels.clone()), bits),
+                    "{when}: {labels:?} has {bits:?} at {time} from nowhere\n{}",
+                    self.story()
+                );
             }
         }
         for (labels, samples) in &self.known {
             let all_read = read.get(labels);
             for (time, bits) in samples {
                 let found = all_read.and_then(|samples| samples.get(time));
-                if found.is_none() && self.doubtful.contains(&(*time, labels.clone())) {
+                if found == Some(bits) {
                     continue;
                 }
-                let other = || {
-                    self.perhaps.get(&(*time, labels.clone())).is_some_and(|all| found.is_some_and(|f| all.contains(f)))
-                };
+                let place = (*time, labels.clone());
                 assert!(
-                    found == Some(bits) || other(),
+                    found.map_or_else(|| self.doubtful.contains(&place), |found| self.may_be(&place, found)),
                     "{when}: {labels:?} lost {bits:?} at {time}, has {found:?}\n{}",
                     self.story()
                 );
