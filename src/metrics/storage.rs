@@ -267,6 +267,9 @@ const DURATIONS: &[Durations] = &[
 
 /// Name behind `prometheus_tsdb_`, help, what was observed.
 const DISTRIBUTIONS: &[Distributions] = &[
+    ("sample_ooo_delta", "Seconds by which late samples are older than the newest one; refused ones too.", |s| {
+        &s.head.lateness
+    }),
     ("compaction_duration_seconds", "How long writing a block took.", |s| &s.maintenance.compaction_seconds),
     ("compaction_chunk_size_bytes", "Bytes of chunks when they leave the head.", |s| &s.head.chunks_cut.bytes),
     ("compaction_chunk_samples", "Samples of chunks when they leave the head.", |s| &s.head.chunks_cut.samples),

@@ -29,6 +29,8 @@ pub(crate) const CHUNK_BYTES: &[f64] =
     &[32.0, 48.0, 72.0, 108.0, 162.0, 243.0, 364.5, 546.75, 820.125, 1230.1875, 1845.28125, 2767.921875];
 pub(crate) const CHUNK_MILLIS: &[f64] =
     &[100.0, 400.0, 1600.0, 6400.0, 25600.0, 102400.0, 409600.0, 1638400.0, 6553600.0, 26214400.0];
+/// Seconds by which a sample is late; upstream's bounds too.
+pub(crate) const LATE_SECONDS: &[f64] = &[600.0, 1800.0, 3600.0, 7200.0, 10800.0, 21600.0, 43200.0];
 /// Seconds of anything.
 pub(crate) const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 

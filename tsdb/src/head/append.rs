@@ -17,6 +17,7 @@ use super::series::{FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
 use super::verdict::{Verdict, Window, judge};
 use crate::chunk::{self, EncodedChunk, FloatEncoding};
 use crate::db::Durability;
+use crate::distribution::{Distribution, LATE_SECONDS};
 use crate::fs::{Context, FsError};
 use crate::wal::format::{
     self, HistogramRecord, MarkerRecord, RecordType, put_exemplars, put_histograms, put_markers, put_metadata,
@@ -286,7 +287,7 @@ impl Appender for HeadAppender<'_> {
         });
         match judged.ok_or(AppendError::UnknownSeries(series.0))? {
             Ok(verdict) => {
-                if let Some(late) = self.admit(verdict)? {
+                if let Some(late) = self.admit(verdict, time)? {
                     self.batch.note(time, late);
                     self.batch.floats.push(FloatItem { series: number, late, time, value });
                 }
@@ -347,13 +348,19 @@ impl Drop for HeadAppender<'_> {
 impl HeadAppender<'_> {
     /// Whether a sample is staged, and as what.
     #[inline]
-    fn admit(&self, verdict: Verdict) -> Result<Option<bool>, AppendError> {
+    fn admit(&self, verdict: Verdict, time: i64) -> Result<Option<bool>, AppendError> {
         match verdict {
             Verdict::InOrder => Ok(Some(false)),
-            Verdict::Late => Ok(Some(true)),
+            Verdict::Late => {
+                self.head.note_lateness(time);
+                Ok(Some(true))
+            }
             Verdict::Repeated => Ok(None),
             Verdict::Refuse(error) => {
                 self.head.counters.refused(&error);
+                if matches!(error, AppendError::OutOfOrder | AppendError::TooOld) {
+                    self.head.note_lateness(time);
+                }
                 Err(error)
             }
         }
@@ -368,7 +375,7 @@ impl HeadAppender<'_> {
             let repeated = || state.kind == Kind::Histogram && last().is_some_and(|last| last.same_bits(&value));
             judge(&self.window, state.newest(), time, repeated)
         });
-        if let Some(late) = self.admit(judged.ok_or(AppendError::UnknownSeries(series.0))?)? {
+        if let Some(late) = self.admit(judged.ok_or(AppendError::UnknownSeries(series.0))?, time)? {
             let after = self.batch.floats.len();
             self.batch.note(time, late);
             self.batch.histograms.push(HistogramItem { series: number, late, after, time, value });
@@ -533,6 +540,20 @@ impl Head {
         let synced = sync_logs(commit).map_err(WalError::Broken);
         self.note_sync(began);
         synced
+    }
+
+    /// Observes how much older than the newest sample a late one is.
+    #[cold]
+    fn note_lateness(&self, time: i64) {
+        let newest = self.max_time.load(Ordering::Acquire);
+        if newest > i64::MIN {
+            let millis = newest.saturating_sub(time).max(0);
+            self.counters
+                .lateness
+                .lock()
+                .get_or_insert_with(|| Distribution::new(LATE_SECONDS))
+                .observe(millis as f64 / 1000.0);
+        }
     }
 
     fn note_sync(&self, began: Timestamp) {

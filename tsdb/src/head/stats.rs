@@ -9,7 +9,7 @@ use super::Head;
 use super::append::Applied;
 use super::replay::ReplayReport;
 use super::series::Kind;
-use crate::distribution::ChunkStats;
+use crate::distribution::{ChunkStats, Distribution, LATE_SECONDS};
 use crate::wal::writer::WalWriter;
 
 /// Counters of the head since it was opened.
@@ -51,6 +51,8 @@ pub(crate) struct Counters {
     replay_damage: AtomicU64,
     /// Of the blocks that were written from the head.
     pub(super) chunks_cut: Mutex<ChunkStats>,
+    /// Nothing before the first late sample.
+    pub(super) lateness: Mutex<Option<Distribution>>,
     memory: AtomicU64,
     memory_full: AtomicBool,
 }
@@ -207,6 +209,8 @@ pub struct HeadStats {
     pub view_oldest: u64,
     /// See `view_oldest`.
     pub view_newest: u64,
+    /// By how many seconds late samples are older than the newest of the database; refused ones too.
+    pub lateness: Distribution,
     /// The chunks of the blocks that were written from the head.
     pub chunks_cut: ChunkStats,
     /// Symbols in the symbol table.
@@ -349,6 +353,7 @@ impl Head {
             histogram_buckets: walked.buckets,
             view_oldest: self.readers.oldest_view().unwrap_or_else(|| self.readers.newest_commit()),
             view_newest: self.readers.newest_commit(),
+            lateness: c.lateness.lock().clone().unwrap_or_else(|| Distribution::new(LATE_SECONDS)),
             chunks_cut: c.chunks_cut.lock().clone(),
             symbols,
             label_pairs,

@@ -110,6 +110,9 @@ fn late_samples_are_merged_and_survive() {
     // The sample in order wins.
     append(&db, &[("a", "b")], 3_600_000 + 7000, -7.0).unwrap();
     assert_eq!(append(&db, &[("a", "b")], 100, 1.0), Err(AppendError::TooOld));
+    let lateness = db.stats().head.lateness;
+    // The one that lost and the one that was refused are among them.
+    assert_eq!((lateness.count(), lateness.buckets().next()), (152, Some((600.0, 151))));
     let before = everything(&db, &[]);
     assert_eq!(before[0].1.len(), 350);
     assert!(before[0].1.is_sorted_by(|a, b| a.0 < b.0));
