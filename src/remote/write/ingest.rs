@@ -56,7 +56,7 @@ impl Buffers {
     fn unpacked<T>(&self, body: &[u8], read: impl FnOnce(&[u8]) -> Result<T, WriteError>) -> Result<T, WriteError> {
         let length = snap::raw::decompress_len(body)?;
         if length > BODY_BYTES_MAX {
-            return Err(WriteError::TooLarge);
+            return Err(WriteError::TooLarge { length });
         }
         let pool = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = pool().pop().unwrap_or_default();
@@ -94,9 +94,12 @@ pub struct WriteSummary {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The body is longer than 32 MiB.
-    #[error("request body of more than {BODY_BYTES_MAX} bytes")]
-    TooLarge,
+    /// The body would be longer than 32 MiB, unpacked.
+    #[error("snappy: decoded length {length} exceeds limit {BODY_BYTES_MAX}")]
+    TooLarge {
+        /// How long it says it is.
+        length: usize,
+    },
     /// The body is not a snappy block.
     #[error("{0}")]
     Snappy(#[from] snap::Error),
@@ -106,6 +109,9 @@ pub enum WriteError {
     /// A sample was refused for its time or value; sending it again does not help.
     #[error("{0}")]
     Sample(AppendError),
+    /// A sample lies more than ten minutes ahead of the clock.
+    #[error("out of bounds: timestamp is too far in the future")]
+    Future,
     /// The storage takes no samples now; sending it again later may help.
     #[error("{0}")]
     Storage(AppendError),
@@ -118,8 +124,11 @@ impl WriteError {
     /// The HTTP status that tells the sender whether to try again (5xx) or to give up (4xx).
     pub fn status(&self) -> http::StatusCode {
         match self {
-            WriteError::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
-            WriteError::Snappy(_) | WriteError::Message(_) | WriteError::Sample(_) => http::StatusCode::BAD_REQUEST,
+            WriteError::TooLarge { .. }
+            | WriteError::Snappy(_)
+            | WriteError::Message(_)
+            | WriteError::Sample(_)
+            | WriteError::Future => http::StatusCode::BAD_REQUEST,
             WriteError::Storage(_) | WriteError::Commit(_) => http::StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -237,7 +246,7 @@ impl Batch<'_> {
     }
 
     fn in_time(&self, at: Timestamp) -> Result<(), WriteError> {
-        if at > self.newest { Err(AppendError::OutOfBounds.into()) } else { Ok(()) }
+        if at > self.newest { Err(WriteError::Future) } else { Ok(()) }
     }
 }
 

@@ -122,7 +122,12 @@ fn known_and_new_series_are_judged_alike() {
     let refused = bench.write(&[series(&labels, &[(NOW - 1, 1.0)])]).unwrap_err();
     assert_eq!((refused.status().as_u16(), refused.to_string().as_str()), (400, "out of order sample"));
     let future = bench.write(&[series(&labels, &[(NOW + 601_000, 1.0)])]).unwrap_err();
-    assert_eq!(future.to_string(), "out of bounds");
+    let future = (future.status().as_u16(), future.to_string());
+    assert_eq!(future, (400, "out of bounds: timestamp is too far in the future".to_owned()));
+    // 32 MiB and one byte, says the head of the block.
+    let long = bench.receiver.write(&[0x81, 0x80, 0x80, 0x10, 0, b'a']).unwrap_err();
+    let long = (long.status().as_u16(), long.to_string());
+    assert_eq!(long, (400, "snappy: decoded length 33554433 exceeds limit 33554432".to_owned()));
     let mut cut = series(&labels, &[(NOW + 1, 1.0)]);
     cut.truncate(cut.len() - 1);
     assert!(matches!(bench.write(&[cut]), Err(WriteError::Message(_))));
