@@ -1,7 +1,6 @@
 //! `/admin/tsdb/...`: deleting, cleaning up and snapshots, if the host allows them.
 
 use ferula_model::{Matcher, TimeRange};
-use http::Method;
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
@@ -34,9 +33,6 @@ pub trait Admin: Send + Sync {
 
 /// One of the calls below `/admin/tsdb`.
 pub(super) fn answer(api: &Api, request: &Request, call: &str) -> Result<Response, ApiError> {
-    if request.method != Method::POST && request.method != Method::PUT {
-        return Ok(Response::method_not_allowed());
-    }
     let Some(admin) = &api.admin else {
         return Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"));
     };

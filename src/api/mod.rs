@@ -179,33 +179,58 @@ impl Api {
     /// Answers a request. This may take as long as a query may take: call it where blocking is allowed.
     pub fn answer(&self, request: &Request) -> Response {
         let path: Vec<&str> = request.path.split('/').skip(1).collect();
-        let read = matches!(request.method, Method::GET | Method::POST);
-        let get = request.method == Method::GET;
+        let Some(allow) = allowed_methods(&path) else { return Response::not_found() };
+        if !allow.split(", ").any(|method| method == request.method.as_str()) {
+            return Response::method_not_allowed(allow);
+        }
+        if request.method == Method::OPTIONS {
+            return Response::no_content();
+        }
         let answer = match path.as_slice() {
-            ["query"] if read => query::instant(self, request),
-            ["query_range"] if read => query::range(self, request),
-            ["query_exemplars"] if read => query::exemplars(self, request),
-            ["format_query"] if read => query::format(self, request),
-            ["parse_query"] if read => query::parse(self, request),
-            ["series"] if read => series::series(self, request),
-            ["labels"] if read => series::label_names(self, request),
-            ["label", name, "values"] if get => series::label_values(self, request, name),
+            ["query"] => query::instant(self, request),
+            ["query_range"] => query::range(self, request),
+            ["query_exemplars"] => query::exemplars(self, request),
+            ["format_query"] => query::format(self, request),
+            ["parse_query"] => query::parse(self, request),
+            ["series"] => series::series(self, request),
+            ["labels"] => series::label_names(self, request),
+            ["label", name, "values"] => series::label_values(self, request, name),
             ["admin", "tsdb", call] => admin::answer(self, request, call),
-            ["targets"] if get => targets::targets(self, request),
-            ["targets", "metadata"] if get => targets::target_metadata(self, request),
-            ["metadata"] if get => targets::metadata(self, request),
-            ["scrape_pools"] if get => targets::pools(self),
-            ["scrape_pools", "config"] if get => targets::pool_config(self, request),
-            ["rules"] if get => rules::rules(self, request),
-            ["alerts"] if get => rules::alerts(self),
-            ["features"] if get => features::answer(self),
-            ["alertmanagers"] if get => rules::alertmanagers(self),
-            ["notifications"] if get => Ok(Response::data(b"[]")),
-            ["status", page @ ..] if get => status::answer(self, request, page),
+            ["targets"] => targets::targets(self, request),
+            ["targets", "metadata"] => targets::target_metadata(self, request),
+            ["metadata"] => targets::metadata(self, request),
+            ["scrape_pools"] => targets::pools(self),
+            ["scrape_pools", "config"] => targets::pool_config(self, request),
+            ["rules"] => rules::rules(self, request),
+            ["alerts"] => rules::alerts(self),
+            ["features"] => features::answer(self),
+            ["alertmanagers"] => rules::alertmanagers(self),
+            ["notifications"] => Ok(Response::data(b"[]")),
+            ["status", page @ ..] => status::answer(self, request, page),
             _ => return Response::not_found(),
         };
         answer.unwrap_or_else(|error| Response::error(&error))
     }
+}
+
+/// The methods of a path, as the header `Allow` lists them; `None` if there is no such path.
+fn allowed_methods(path: &[&str]) -> Option<&'static str> {
+    Some(match path {
+        ["query" | "query_range" | "query_exemplars" | "format_query" | "parse_query" | "series" | "labels"] => {
+            "GET, OPTIONS, POST"
+        }
+        ["admin", "tsdb", "snapshot" | "delete_series" | "clean_tombstones"] => "OPTIONS, POST, PUT",
+        ["label", _, "values"]
+        | [
+            "metadata" | "targets" | "scrape_pools" | "rules" | "alerts" | "alertmanagers" | "notifications"
+            | "features",
+        ]
+        | ["targets", "metadata"]
+        | ["scrape_pools", "config"]
+        | ["status", "config" | "flags" | "runtimeinfo" | "buildinfo" | "tsdb" | "walreplay"]
+        | ["status", "tsdb", "blocks"] => "GET, OPTIONS",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -111,7 +111,8 @@ fn options(request: &Request) -> Result<QueryOptions, ApiError> {
     let params = &request.params;
     let mut options = QueryOptions::default();
     options.cancel = request.cancel.clone();
-    options.timeout = params.duration("timeout")?.and_then(|timeout| timeout.positive());
+    // No time at all is not "no limit": such a query is over before it begins.
+    options.timeout = params.duration("timeout")?.map(|timeout| timeout.positive().unwrap_or_default());
     let lookback = params.duration("lookback_delta").map_err(|_| {
         let text = ferula_model::go_quote(params.first("lookback_delta"));
         ApiError::bad_data(format!("error parsing lookback delta duration: cannot parse {text} to a valid duration"))

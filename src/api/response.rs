@@ -117,9 +117,9 @@ impl Response {
         Self::text(StatusCode::NOT_FOUND, "404 page not found\n")
     }
 
-    /// A path that exists, but not for this method.
-    pub(crate) fn method_not_allowed() -> Self {
-        Self::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+    /// A path that exists, but only for the methods in `allow`.
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").with_header("allow", allow)
     }
 
     /// Plain text.

@@ -32,6 +32,45 @@ fn get(path: &str) -> (u16, String) {
 }
 
 #[test]
+fn a_wrong_method_is_told_the_right_ones() {
+    let ask = |method: &str, path: &str| {
+        let (method, params) = (method.parse().unwrap(), Params::new("query=1", b""));
+        let request = Request { method, path: path.to_owned(), params, accept: None, cancel: CancelToken::new() };
+        let response = api().answer(&request);
+        (response.status.as_u16(), response.headers)
+    };
+    for (method, path, allow) in [
+        ("HEAD", "/query", "GET, OPTIONS, POST"),
+        ("DELETE", "/query_range", "GET, OPTIONS, POST"),
+        ("PUT", "/labels", "GET, OPTIONS, POST"),
+        ("POST", "/label/job/values", "GET, OPTIONS"),
+        ("POST", "/status/tsdb/blocks", "GET, OPTIONS"),
+        ("GET", "/admin/tsdb/snapshot", "OPTIONS, POST, PUT"),
+    ] {
+        assert_eq!(ask(method, path), (405, vec![("allow", allow)]), "{method} {path}");
+    }
+    assert_eq!(ask("POST", "/query").0, 200);
+    assert_eq!(ask("OPTIONS", "/query").0, 204);
+    for (method, path) in [("PUT", "/nothing"), ("POST", "/status/nothing"), ("POST", "/admin/tsdb/nothing")] {
+        assert_eq!(ask(method, path).0, 404, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_timeout_that_is_over_at_once_is_a_timeout() {
+    let over = r#"{"status":"error","errorType":"timeout","error":"query timed out in query queue"}"#;
+    for timeout in ["0", "0s", "-1", "1e-7"] {
+        for path in ["/query?query=1", "/query_range?query=up&start=0&end=1&step=1"] {
+            assert_eq!(get(&format!("{path}&timeout={timeout}")), (503, over.to_owned()), "{path} {timeout}");
+        }
+    }
+    assert_eq!(get("/query?query=1&timeout=1h&lookback_delta=-1").0, 200);
+    let (status, body) = get("/query?query=1&timeout=-1s");
+    assert_eq!(status, 400);
+    assert!(body.contains(r#"invalid parameter \"timeout\": cannot parse \"-1s\" to a valid duration"#), "{body}");
+}
+
+#[test]
 fn answers_have_upstreams_bytes() {
     for (path, status, body) in [
         (

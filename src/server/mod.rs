@@ -225,21 +225,26 @@ impl Server {
         let method = request.method().clone();
         let reads = method == Method::GET || method == Method::HEAD;
         match route {
-            Route::Preflight if method == Method::OPTIONS => Response::no_content(),
+            Route::Api(_) | Route::Write | Route::Preflight if method == Method::OPTIONS => Response::no_content(),
             Route::Healthy if reads => Response::text(StatusCode::OK, "Prometheus Server is Healthy.\n"),
             Route::Ready if reads => self.ready(),
-            Route::Metrics if reads => self.own_metrics(accept(request.headers())),
+            Route::Metrics if method == Method::GET => self.own_metrics(accept(request.headers())),
             Route::Reload | Route::Quit => self.control(route, &method).await,
             Route::Write if method == Method::POST => self.receive(request).await,
-            Route::Api(_) if method == Method::OPTIONS => Response::no_content(),
             Route::Api("/api/v1/status/walreplay") if self.doors.get().is_none() => match &self.replay {
                 Some(replay) => api::replay(replay()),
                 None => self.unavailable(),
             },
             Route::Api(_) => self.ask(path, request, Api::answer).await,
-            Route::Federate if reads => self.ask(path, request, Api::federate).await,
+            Route::Federate if method == Method::GET => self.ask(path, request, Api::federate).await,
             Route::Root if reads => Response::page(ROOT_PAGE),
-            _ => Response::not_found(),
+            _ => match route.allow() {
+                Some(allow) if method == Method::OPTIONS => {
+                    Response::text(StatusCode::OK, "").with_header("allow", allow)
+                }
+                Some(allow) => Response::method_not_allowed(allow),
+                None => Response::not_found(),
+            },
         }
     }
 

@@ -98,6 +98,17 @@ impl Route {
         }
     }
 
+    /// The methods of the route, as the header `Allow` lists them; `None` if there is no such path. Those of the API are
+    /// the API's matter.
+    pub(super) fn allow(self) -> Option<&'static str> {
+        match self {
+            Route::Root | Route::Healthy | Route::Ready => Some("GET, HEAD, OPTIONS"),
+            Route::Metrics | Route::Federate => Some("GET, OPTIONS"),
+            Route::Write => Some("OPTIONS, POST"),
+            Route::Reload | Route::Quit | Route::Api(_) | Route::Preflight | Route::Unknown => None,
+        }
+    }
+
     /// Whether answers may be compressed.
     pub(super) fn is_compressed(self) -> bool {
         matches!(self, Route::Api(_) | Route::Metrics | Route::Federate)
@@ -117,12 +128,27 @@ pub(super) fn write_headers(headers: &HeaderMap) -> Result<(), Response> {
     let unsupported = |what: String| Err(Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, what));
     let content_type = text(header::CONTENT_TYPE);
     let mut parts = content_type.split(';').map(str::trim);
-    let media = parts.next().unwrap_or_default();
-    let proto = parts.find_map(|part| part.strip_prefix("proto=")).unwrap_or("prometheus.WriteRequest");
-    if !matches!(media, "" | "application/x-protobuf") {
+    if !matches!(parts.next().unwrap_or_default(), "" | "application/x-protobuf") {
         return unsupported(format!(
             "expected application/x-protobuf as the first (media) part, got {content_type} content-type\n"
         ));
+    }
+    let mut proto = "prometheus.WriteRequest";
+    for part in parts {
+        match part.split_once('=') {
+            Some((name, value)) if !value.contains('=') => {
+                if name == "proto" {
+                    proto = value;
+                    break;
+                }
+            }
+            _ => {
+                return unsupported(format!(
+                    "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters to be key-values, \
+                     got {part} in {content_type} content-type\n"
+                ));
+            }
+        }
     }
     if proto != "prometheus.WriteRequest" {
         return unsupported(format!(
@@ -134,5 +160,43 @@ pub(super) fn write_headers(headers: &HeaderMap) -> Result<(), Response> {
         other => unsupported(format!(
             "{other} encoding (compression) is not accepted by this server; only snappy is acceptable\n"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_content_type_must_be_that_of_remote_write_one() {
+        let judge = |content_type: &'static str| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            write_headers(&headers).map_err(|refusal| String::from_utf8(refusal.body.collect().to_vec()))
+        };
+        for fine in [
+            "",
+            "application/x-protobuf",
+            "application/x-protobuf;=",
+            "application/x-protobuf;a=b; proto=prometheus.WriteRequest",
+            "application/x-protobuf;proto=prometheus.WriteRequest;rest",
+        ] {
+            assert_eq!(judge(fine), Ok(()), "{fine}");
+        }
+        for (wrong, part) in [
+            ("application/x-protobuf;;", ""),
+            ("application/x-protobuf;foo", "foo"),
+            ("application/x-protobuf;a=b=c", "a=b=c"),
+        ] {
+            let text = format!(
+                "as per https://www.rfc-editor.org/rfc/rfc9110#parameter expected parameters to be key-values, \
+                 got {part} in {wrong} content-type\n"
+            );
+            assert_eq!(judge(wrong), Err(Ok(text)));
+        }
+        let text = "expected application/x-protobuf as the first (media) part, got ct;;=; content-type\n";
+        assert_eq!(judge("ct;;=;"), Err(Ok(text.to_owned())));
+        assert!(judge("application/x-protobuf;proto=io.prometheus.write.v2.Request").is_err());
     }
 }

@@ -133,6 +133,19 @@ fn the_lifecycle_over_http_ends_a_monitor_and_is_off_by_default() {
             assert_eq!(get(&off, path).await.0, 405);
         }
         assert_eq!(ask(&off, "POST", "/api/v1/write", b"").await.0, 404);
+        let wrong = [
+            ("GET", "/api/v1/write"),
+            ("HEAD", "/api/v1/query"),
+            ("HEAD", "/metrics"),
+            ("DELETE", "/federate"),
+            ("POST", "/-/healthy"),
+        ];
+        for (method, path) in wrong {
+            assert_eq!(ask(&off, method, path, b"").await, (405, "Method Not Allowed\n".to_owned()), "{method} {path}");
+        }
+        assert_eq!(ask(&off, "OPTIONS", "/api/v1/write", b"").await.0, 204);
+        assert_eq!(ask(&off, "OPTIONS", "/metrics", b"").await.0, 200);
+        assert_eq!(ask(&off, "HEAD", "/-/ready", b"").await.0, 200);
         off.closed().await.unwrap();
 
         let on = Monitor::builder(folder.path()).lifecycle(true).start().await.unwrap();
