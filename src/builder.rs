@@ -289,8 +289,8 @@ impl MonitorBuilder {
         self
     }
 
-    /// How long a client may take to send the head of a request, and how long an idle connection is kept. Default: five
-    /// minutes.
+    /// How long a client may take to send the head of a request and then its body, and how long an idle connection is kept.
+    /// Default: five minutes.
     #[must_use]
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.web.read_timeout = timeout;

@@ -168,6 +168,7 @@ impl Monitor {
             let (registry, progress) = (registry.clone(), progress.clone());
             let server = Server::closed()
                 .with_cors(web.cors.clone())
+                .with_read_timeout(web.read_timeout)
                 .with_route_prefix(&web.route_prefix)
                 .with_wal_replay(move || status::replay(progress.read()))
                 .with_observer(Arc::new(HttpMetrics::register(&registry)?))

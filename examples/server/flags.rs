@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 use ferula::alerting::NotifierOptions;
 use ferula::api::ExternalUrl;
@@ -41,8 +42,10 @@ enum Support {
     Full,
     /// It is accepted and changes nothing; there is a warning if it is given.
     NoEffect(&'static str),
+    /// It is refused: whoever gives it would believe in something that is not there.
+    Refused,
 }
-use Support::{Full, NoEffect};
+use Support::{Full, NoEffect, Refused};
 
 const NOT_YET: Support = NoEffect("not supported yet");
 const NOT_NEEDED: Support = NoEffect("nothing to set here");
@@ -59,7 +62,7 @@ const FLAGS: &[Row] = &[
     ("auto-gomemlimit", Switch, "on", NOT_NEEDED, "For Go's runtime."),
     ("auto-gomemlimit.ratio", Text, "0.9", NOT_NEEDED, "For Go's runtime."),
     ("auto-gomemlimit.refresh-interval", Kind::Duration, "0s", NOT_NEEDED, "For Go's runtime."),
-    ("web.config.file", Text, "", NOT_YET, "File with TLS and authentication settings."),
+    ("web.config.file", Text, "", Refused, "File with TLS and authentication settings."),
     ("web.read-timeout", Kind::Duration, "5m", Full, "How long a client may take to send a request's head."),
     ("web.max-connections", Number, "512", Full, "Maximum number of simultaneous connections."),
     ("web.max-notifications-subscribers", Number, "16", NOT_YET, "Limits subscribers to live notifications."),
@@ -78,7 +81,7 @@ const FLAGS: &[Row] = &[
         NOT_YET,
         "Messages to accept.",
     ),
-    ("web.enable-otlp-receiver", Switch, "", NOT_YET, "Enable API endpoint accepting OTLP write requests."),
+    ("web.enable-otlp-receiver", Switch, "", Refused, "Enable API endpoint accepting OTLP write requests."),
     ("web.console.templates", Text, "consoles", NOT_YET, "Console template directory."),
     ("web.console.libraries", Text, "console_libraries", NOT_YET, "Console library directory."),
     ("web.search.max-limit", Number, "10000", NOT_YET, "Maximum limit of the search API."),
@@ -147,7 +150,7 @@ const FLAGS: &[Row] = &[
     ("scrape.timestamp-tolerance", Kind::Duration, "2ms", NOT_YET, "Tolerance of scrape timestamps."),
     ("scrape.discovery-reload-interval", Kind::Duration, "5s", NOT_YET, "Interval of target updates."),
     ("enable-feature", List, "", Full, "Comma separated feature names to enable."),
-    ("agent", Switch, "", NOT_YET, "Run in agent mode."),
+    ("agent", Switch, "", Refused, "Run in agent mode."),
     ("log.level", Text, "info", Full, "Only log messages with this severity or above: debug, info, warn, error."),
     ("log.format", Text, "logfmt", Full, "Output format of log messages: logfmt, json."),
 ];
@@ -197,6 +200,11 @@ impl Flags {
             };
             flags.values.insert(name, value);
         }
+        let refused = FLAGS.iter().find(|row| row.3 == Refused && flags.asks_for(row.0));
+        if let Some((name, ..)) = refused {
+            let message = format!("--{name} is not supported yet; remove it to start without\n");
+            return Err(command().error(ErrorKind::InvalidValue, message));
+        }
         Ok(flags)
     }
 
@@ -209,7 +217,7 @@ impl Flags {
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         FLAGS.iter().filter(|row| self.given.contains(&row.0)).filter_map(|(name, _, _, support, _)| match support {
             NoEffect(why) => Some(format!("--{name} has no effect: {why}")),
-            Full => None,
+            Full | Refused => None,
         })
     }
 
@@ -221,6 +229,11 @@ impl Flags {
     /// The value of a flag, if it was given.
     pub(crate) fn given(&self, name: &str) -> Option<&str> {
         self.given.contains(&name).then(|| self.text(name))
+    }
+
+    /// Whether a flag was given, with something in it.
+    fn asks_for(&self, name: &str) -> bool {
+        self.given(name).is_some_and(|value| !matches!(value, "" | "false"))
     }
 
     /// The values of a flag that may come several times.
@@ -314,6 +327,7 @@ fn command() -> Command {
         let help = match support {
             Full => (*help).to_owned(),
             NoEffect(why) => format!("{help} ({why})"),
+            Refused => format!("{help} (refused: not supported yet)"),
         };
         let arg = Arg::new(*name).long(*name).help(help);
         command = match kind {
@@ -374,6 +388,14 @@ mod tests {
         for wrong in ["--nothing", "--query.timeout=fast", "--web.max-connections=-1", "--log.level=loud", "word"] {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_would_be_missed_is_refused_until_it_is_there() {
+        for missed in ["--web.config.file=web.yml", "--agent", "--web.enable-otlp-receiver"] {
+            assert!(parse(&[missed]).err().unwrap().to_string().contains("not supported yet"), "{missed}");
+        }
+        assert!(parse(&["--web.config.file=", "--no-agent"]).is_ok());
     }
 
     #[test]

@@ -14,8 +14,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Server;
 
-/// How long requests in flight may take once the host has said stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests in flight may take once the host has said stop: most supervisors end a program by force after 30 s, and
+/// the storage has to be closed before that.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait after the system refused a connection, for instance because there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

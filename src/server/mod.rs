@@ -20,7 +20,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ferula_exposition::negotiate::Negotiated;
@@ -106,6 +106,7 @@ pub struct Server {
     observer: Option<Arc<dyn RequestObserver>>,
     replay: Option<Arc<dyn Fn() -> WalReplay + Send + Sync>>,
     cors: Cors,
+    read_timeout: Duration,
     route_prefix: String,
     readiness: AtomicU8,
 }
@@ -120,6 +121,7 @@ impl Server {
             observer: None,
             replay: None,
             cors: Cors::any(),
+            read_timeout: Duration::from_secs(300),
             route_prefix: String::new(),
             readiness: AtomicU8::new(Readiness::Starting as u8),
         }
@@ -157,6 +159,13 @@ impl Server {
     #[must_use]
     pub fn with_wal_replay(mut self, replay: impl Fn() -> WalReplay + Send + Sync + 'static) -> Self {
         self.replay = Some(Arc::new(replay));
+        self
+    }
+
+    /// How long a client may take to send the body of a request; five minutes by default.
+    #[must_use]
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = timeout;
         self
     }
 
@@ -311,7 +320,7 @@ impl Server {
         if let Err(refusal) = route::write_headers(request.headers()) {
             return refusal;
         }
-        let body = match read(request, WRITE_BYTES_MAX).await {
+        let body = match self.read(request, WRITE_BYTES_MAX).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
@@ -341,7 +350,7 @@ impl Server {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let form = match route::is_form(&request) {
             false => Bytes::new(),
-            true => match read(request, FORM_BYTES_MAX).await {
+            true => match self.read(request, FORM_BYTES_MAX).await {
                 Ok(body) => body,
                 Err(refusal) => return refusal,
             },
@@ -353,6 +362,24 @@ impl Server {
         let _guard = CancelOnDrop(cancel);
         let answered = blocking(move || answer(&api, &request)).await;
         answered.unwrap_or_else(|| Response::text(StatusCode::INTERNAL_SERVER_ERROR, "request was interrupted\n"))
+    }
+
+    async fn read<B>(&self, request: http::Request<B>, bytes_max: usize) -> Result<Bytes, Response>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let body = Limited::new(request.into_body(), bytes_max).collect();
+        match tokio::time::timeout(self.read_timeout, body).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(Response::text(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large\n"))
+            }
+            Ok(Err(error)) => Err(Response::text(StatusCode::BAD_REQUEST, format!("{error}\n"))),
+            Err(_) => {
+                Err(Response::text(StatusCode::REQUEST_TIMEOUT, "the body of the request did not come in time\n"))
+            }
+        }
     }
 }
 
@@ -370,20 +397,6 @@ impl Drop for CancelOnDrop {
 /// Runs `work` where blocking is allowed; `None` if it was interrupted because the runtime shuts down.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
-}
-
-async fn read<B>(request: http::Request<B>, bytes_max: usize) -> Result<Bytes, Response>
-where
-    B: http_body::Body<Data = Bytes> + Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match Limited::new(request.into_body(), bytes_max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Response::text(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large\n"))
-        }
-        Err(error) => Err(Response::text(StatusCode::BAD_REQUEST, format!("{error}\n"))),
-    }
 }
 
 fn accept(headers: &HeaderMap) -> Option<&str> {

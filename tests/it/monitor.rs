@@ -336,3 +336,31 @@ fn rules_record_and_tell_the_host() {
         monitor.closed().await.unwrap();
     });
 }
+
+/// A body that never comes.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn a_client_whose_body_does_not_come_loses_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        let monitor =
+            Monitor::builder(folder.path()).remote_write_receiver(true).read_timeout(Duration::from_millis(1));
+        let monitor = monitor.start().await.unwrap();
+        let request = http::Request::post("/api/v1/write").body(Endless).unwrap();
+        assert_eq!(monitor.server().handle(request).await.status(), 408);
+        monitor.closed().await.unwrap();
+    });
+}

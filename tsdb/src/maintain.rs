@@ -15,7 +15,7 @@ use std::time::Duration;
 use ferula_model::{Matcher, TimeRange, Timestamp, millis};
 
 use crate::block::meta::HINT_OUT_OF_ORDER;
-use crate::block::{BlockMeta, Compacted};
+use crate::block::{BlockError, BlockMeta, Compacted};
 use crate::compact::{Deletions, Retention, Usage};
 use crate::db::{Db, DbError};
 use crate::distribution::{COMPACTION_SECONDS, Distribution, SECONDS};
@@ -201,7 +201,9 @@ impl Db {
             maintenance.failures += 1;
             wait.min(TICK)
         };
-        for problem in &tick.problems {
+        // A merge that ends because the database closes is begun again after the next start.
+        let is_stopped = |problem: &DbError| matches!(problem, DbError::Block(BlockError::Stopped));
+        for problem in tick.problems.iter().filter(|problem| !is_stopped(problem)) {
             tracing::error!(error = %problem, cause = ?std::error::Error::source(problem), "maintenance is tried again");
         }
         tick.next = Timestamp(now.as_millis().saturating_add(millis(wait)));

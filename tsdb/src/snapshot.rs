@@ -74,7 +74,9 @@ impl Querier for Snapshot<'_> {
         for block in &self.blocks {
             names.extend(block.label_names(matchers, 0).map_err(select_error)?);
         }
-        self.head.label_names(matchers, &mut names);
+        if self.head.overlaps(self.range) {
+            self.head.label_names(matchers, &mut names);
+        }
         Ok(limited(names, limit))
     }
 
@@ -83,7 +85,9 @@ impl Querier for Snapshot<'_> {
         for block in &self.blocks {
             values.extend(block.label_values(name, matchers, limit).map_err(select_error)?);
         }
-        self.head.label_values(name, matchers, limit, &mut values);
+        if self.head.overlaps(self.range) {
+            self.head.label_values(name, matchers, limit, &mut values);
+        }
         Ok(limited(values, limit))
     }
 }

@@ -200,7 +200,11 @@ impl Batch<'_> {
         {
             return rest.items().try_for_each(|item| self.item(id, item?));
         }
-        series.labels(pairs)?;
+        match series.labels(pairs) {
+            // Such labels name no series; the rest of the message can be read all the same.
+            Err(WireError::Utf8(_)) => return self.skip(series),
+            answer => answer?,
+        }
         if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
             pairs.sort_unstable();
         }
@@ -237,10 +241,14 @@ impl Batch<'_> {
                 self.summary.histograms += 1;
             }
             // A wrong exemplar must not cost the samples; upstream only logs it.
-            Item::Exemplar(message) => match self.appender.append_exemplar(series, message.decode()?) {
-                Ok(()) => self.summary.exemplars += 1,
-                Err(_) => self.summary.exemplars_refused += 1,
-            },
+            Item::Exemplar(message) => {
+                let stored = match message.decode() {
+                    Err(WireError::Utf8(_)) => false,
+                    exemplar => self.appender.append_exemplar(series, exemplar?).is_ok(),
+                };
+                self.summary.exemplars += usize::from(stored);
+                self.summary.exemplars_refused += usize::from(!stored);
+            }
         }
         Ok(())
     }

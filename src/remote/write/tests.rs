@@ -133,3 +133,19 @@ fn known_and_new_series_are_judged_alike() {
     assert!(matches!(bench.write(&[cut]), Err(WriteError::Message(_))));
     assert_eq!(bench.stored()[0].1, [1.0]);
 }
+
+#[test]
+fn a_label_that_is_not_utf8_costs_its_series_and_no_other() {
+    let bench = Bench::new();
+    let mut wrong = Vec::new();
+    label(&mut wrong, "__name__", "up");
+    let mut message = Vec::new();
+    field(&mut message, 1, b"job");
+    field(&mut message, 2, b"\xff");
+    field(&mut wrong, 1, &message);
+    sample(&mut wrong, NOW, 1.0);
+    let right = series(&[("__name__", "up"), ("job", "node")], &[(NOW, 2.0)]);
+    let summary = bench.write(&[wrong, right]).unwrap();
+    assert_eq!((summary.samples, summary.series_invalid, summary.samples_invalid), (1, 1, 1));
+    assert_eq!(bench.stored()[0].1, [2.0]);
+}

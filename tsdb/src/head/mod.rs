@@ -47,7 +47,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use ferula_model::{AppendError, Clock, Timestamp};
+use ferula_model::{AppendError, Clock, TimeRange, Timestamp};
 use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
@@ -198,6 +198,12 @@ impl Head {
     pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
         let (min, max) = (self.min_time.load(Ordering::Acquire), self.max_time.load(Ordering::Acquire));
         (min <= max).then_some((min, max))
+    }
+
+    /// Whether there may be samples in a range. Late ones are taken to be anywhere.
+    pub(crate) fn overlaps(&self, range: TimeRange) -> bool {
+        let in_order = self.bounds().map(|(min, max)| TimeRange::new(Timestamp(min), Timestamp(max)));
+        in_order.is_some_and(|bounds| bounds.overlaps(range)) || self.has_late()
     }
 
     /// What may enter now.

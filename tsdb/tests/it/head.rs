@@ -231,6 +231,10 @@ fn labels_are_answered_by_the_index() {
     assert_eq!(querier.label_values("job", &[], 2).unwrap(), ["j0", "j1"]);
     assert_eq!(querier.label_values("job", &[Matcher::equal("host", "h04")], 0).unwrap(), ["j1"]);
     assert_eq!(querier.label_values("host", &[Matcher::equal("job", "j2")], 0).unwrap().len(), 33);
+    // Where the head has no samples it has no labels.
+    let before = db.querier(TimeRange::new(Timestamp(-100), Timestamp(-1))).unwrap();
+    assert!(before.label_names(&[], 0).unwrap().is_empty());
+    assert!(before.label_values("job", &[Matcher::equal("host", "h04")], 0).unwrap().is_empty());
     let top = db.cardinality(1);
     assert_eq!(top.series_by_metric, [("up".to_owned(), 100)]);
     assert_eq!(top.values_by_label, [("host".to_owned(), 100)]);
