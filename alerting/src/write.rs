@@ -109,7 +109,7 @@ impl Refused {
         match error {
             AppendError::OutOfOrder => self.out_of_order += 1,
             AppendError::TooOld | AppendError::OutOfBounds => self.too_old += 1,
-            AppendError::DuplicateForTimestamp => self.duplicate += 1,
+            AppendError::DuplicateForTimestamp | AppendError::DuplicateFloat { .. } => self.duplicate += 1,
             _ => warn!(series = %labels, err = %error, "Rule evaluation result discarded"),
         }
     }

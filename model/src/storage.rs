@@ -16,6 +16,7 @@ use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::metadata::{Exemplar, Metadata};
+use crate::number::{FloatForm, format_float};
 use crate::sample::Sample;
 use crate::time::{TimeRange, Timestamp};
 
@@ -114,6 +115,16 @@ pub enum AppendError {
     /// Another value for the same time is already stored.
     #[error("duplicate sample for timestamp")]
     DuplicateForTimestamp,
+    /// Another value for the time of a float is already stored.
+    #[error("duplicate sample for timestamp {timestamp_millis}; overrides not allowed: {}", override_text(*existing, *new))]
+    DuplicateFloat {
+        /// The time, in milliseconds since the epoch.
+        timestamp_millis: i64,
+        /// What is stored, if that is a float too.
+        existing: Option<f64>,
+        /// What was to be stored.
+        new: f64,
+    },
     /// Older than what the storage still takes.
     #[error("out of bounds")]
     OutOfBounds,
@@ -150,7 +161,20 @@ impl AppendError {
     /// Whether time is the trouble: out of order, out of bounds, too old, or a duplicate. Such samples are dropped and
     /// counted; sending them again does not help.
     pub fn is_ordering(&self) -> bool {
-        matches!(self, Self::OutOfOrder | Self::DuplicateForTimestamp | Self::OutOfBounds | Self::TooOld)
+        self.is_duplicate() || matches!(self, Self::OutOfOrder | Self::OutOfBounds | Self::TooOld)
+    }
+
+    /// Whether another value for the same time is already stored.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::DuplicateForTimestamp | Self::DuplicateFloat { .. })
+    }
+}
+
+fn override_text(existing: Option<f64>, new: f64) -> String {
+    let text = |value| format_float(value, FloatForm::Shortest);
+    match existing {
+        Some(existing) => format!("existing {}, new value {}", text(existing), text(new)),
+        None => format!("existing is a histogram, new value {}", text(new)),
     }
 }
 

@@ -564,7 +564,7 @@ impl Scrape<'_> {
         let refused = &mut self.counts.refused;
         match error {
             AppendError::OutOfOrder => refused.out_of_order += 1,
-            AppendError::DuplicateForTimestamp => refused.duplicate += 1,
+            AppendError::DuplicateForTimestamp | AppendError::DuplicateFloat { .. } => refused.duplicate += 1,
             AppendError::OutOfBounds | AppendError::TooOld => refused.out_of_bounds += 1,
             AppendError::SeriesLimit { .. } => refused.series_limit += 1,
             other => return Err(other.into()),

@@ -121,6 +121,10 @@ fn known_and_new_series_are_judged_alike() {
     assert_eq!((summary.samples, summary.series_invalid), (1, 1), "a series without a name is skipped");
     let refused = bench.write(&[series(&labels, &[(NOW - 1, 1.0)])]).unwrap_err();
     assert_eq!((refused.status().as_u16(), refused.to_string().as_str()), (400, "out of order sample"));
+    let duplicate = bench.write(&[series(&labels, &[(NOW, 2.0)])]).unwrap_err();
+    let duplicate = (duplicate.status().as_u16(), duplicate.to_string());
+    let text = format!("duplicate sample for timestamp {NOW}; overrides not allowed: existing 1, new value 2");
+    assert_eq!(duplicate, (400, text));
     let future = bench.write(&[series(&labels, &[(NOW + 601_000, 1.0)])]).unwrap_err();
     let future = (future.status().as_u16(), future.to_string());
     assert_eq!(future, (400, "out of bounds: timestamp is too far in the future".to_owned()));

@@ -287,7 +287,8 @@ impl Appender for HeadAppender<'_> {
         });
         match judged.ok_or(AppendError::UnknownSeries(series.0))? {
             Ok(verdict) => {
-                if let Some(late) = self.admit(verdict, time)? {
+                let admitted = self.admit(verdict, time);
+                if let Some(late) = admitted.map_err(|error| self.with_values(error, number, time, value))? {
                     self.batch.note(time, late);
                     self.batch.floats.push(FloatItem { series: number, late, time, value });
                 }
@@ -364,6 +365,16 @@ impl HeadAppender<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// The error, which names both values if the float comes where another value is.
+    #[cold]
+    fn with_values(&self, error: AppendError, series: u32, time: i64, new: f64) -> AppendError {
+        if !error.is_duplicate() {
+            return error;
+        }
+        let existing = self.head.pages.with(series, |state| (state.kind == Kind::Float).then(|| state.floats.value()));
+        AppendError::DuplicateFloat { timestamp_millis: time, existing: existing.flatten(), new }
     }
 
     fn append_histogram(&mut self, series: SeriesRef, time: i64, value: Histogram) -> Result<(), AppendError> {

@@ -84,7 +84,10 @@ fn samples_are_judged_as_upstream_does() {
     let disk = MemFs::new();
     let db = builder(&disk).open().unwrap();
     append(&db, &[("a", "b")], 10_000_000, 1.0).unwrap();
-    assert_eq!(append(&db, &[("a", "b")], 10_000_000, 2.0), Err(AppendError::DuplicateForTimestamp));
+    let duplicate = append(&db, &[("a", "b")], 10_000_000, 2.5e9).unwrap_err();
+    let text = "duplicate sample for timestamp 10000000; overrides not allowed: existing 1, new value 2.5e+09";
+    assert_eq!(duplicate.to_string(), text);
+    assert!(duplicate.is_ordering());
     append(&db, &[("a", "b")], 10_000_000, 1.0).unwrap();
     assert_eq!(append(&db, &[("a", "b")], 9_999_999, 1.0), Err(AppendError::OutOfOrder));
     assert_eq!(append(&db, &[("a", "c")], 1, 1.0), Err(AppendError::OutOfBounds));
