@@ -409,10 +409,17 @@ impl Db {
 
     fn copy_head(&self, folder: &std::path::Path, now: Timestamp) -> Result<(), DbError> {
         let Some(newest) = self.head.newest() else { return Ok(()) };
-        let range = TimeRange::new(Timestamp::MIN, Timestamp(newest));
-        let describe =
-            |oldest: Timestamp| BlockMeta::new(self.blocks.new_ulid(now), oldest.as_millis(), newest.saturating_add(1));
-        self.head.write_block(folder, range, Parts::Everything, describe, self.blocks.stopped())?;
+        // Before the boundary there are late samples only; without the hint they would hide those of the blocks.
+        let boundary = self.head.in_blocks_until();
+        let parts = [(i64::MIN, newest.min(boundary.saturating_sub(1)), true), (boundary, newest, false)];
+        for (min, max, is_late) in parts.into_iter().filter(|(min, max, _)| min <= max) {
+            let describe = |oldest: Timestamp| {
+                let meta = BlockMeta::new(self.blocks.new_ulid(now), oldest.as_millis(), max.saturating_add(1));
+                if is_late { meta.with_hint(HINT_OUT_OF_ORDER) } else { meta }
+            };
+            let range = TimeRange::new(Timestamp(min), Timestamp(max));
+            self.head.write_block(folder, range, Parts::Everything, describe, self.blocks.stopped())?;
+        }
         Ok(())
     }
 

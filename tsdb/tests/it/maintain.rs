@@ -299,3 +299,20 @@ fn a_deletion_that_was_seen_does_not_go_with_the_power() {
     }
     assert!(half_done > 10, "{half_done}");
 }
+
+#[test]
+fn in_a_snapshot_late_samples_hide_no_others() {
+    let disk = MemFs::new();
+    let db = builder(&disk).out_of_order_window(Duration::from_secs(1000)).open().unwrap();
+    append(&db, "a", RANGE, 1.0).unwrap();
+    append(&db, "a", 2 * RANGE, 1.5).unwrap();
+    append(&db, "b", 3 * RANGE, 2.0).unwrap();
+    assert_eq!(tick(&db).blocks.len(), 1);
+    append(&db, "a", RANGE - 1, 3.0).unwrap();
+    append(&db, "a", RANGE, 4.0).unwrap();
+    let before = everything(&db);
+    assert_eq!(before[0].1, [(RANGE - 1, 3.0), (RANGE, 1.0), (2 * RANGE, 1.5)], "the sample in order counts");
+    let name = db.snapshot(false).unwrap();
+    let copy = Db::builder(format!("data/snapshots/{name}")).fs(Arc::new(disk.clone())).retention(Retention::default());
+    assert_eq!(everything(&copy.open().unwrap()), before);
+}
