@@ -152,7 +152,17 @@ impl Head {
         progress: ReplayProgress,
     ) -> Result<(Self, ReplayReport), ReplayError> {
         let chunks = HeadChunks::open(Arc::clone(&fs), &dir.join("chunks_head"))?;
-        let boundary = boundary::load(&*fs, dir)?.unwrap_or(Boundary { valid_from, next_series: 1 });
+        let boundary = match boundary::load(&*fs, dir)? {
+            Some(boundary) => boundary,
+            None => {
+                // What follows from the blocks must outlive them, or the log brings back what went with the oldest.
+                let boundary = Boundary { valid_from, next_series: 1 };
+                if valid_from > i64::MIN {
+                    boundary::store(&*fs, dir, boundary)?;
+                }
+                boundary
+            }
+        };
         let head = Self {
             exemplars: RwLock::new(ExemplarRing::new(options.exemplars)),
             commit: Mutex::new(Commit::default()),

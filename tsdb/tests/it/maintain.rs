@@ -316,3 +316,24 @@ fn in_a_snapshot_late_samples_hide_no_others() {
     let copy = Db::builder(format!("data/snapshots/{name}")).fs(Arc::new(disk.clone())).retention(Retention::default());
     assert_eq!(everything(&copy.open().unwrap()), before);
 }
+
+#[test]
+fn what_went_with_the_oldest_block_does_not_return_from_the_log() {
+    let disk = MemFs::new();
+    let open = || builder(&disk).fs(Arc::new(disk.session())).open().unwrap();
+    let db = open();
+    fill(&db, 0, 2 * RANGE);
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    assert!(tick(&db).is_waiting, "the head waits for the reader");
+    disk.crash(Crash::Process);
+    drop(querier);
+    drop(db);
+    let db = open();
+    db.set_options(&Reload::default().retention(Retention { bytes_max: Some(1), ..Retention::default() })).unwrap();
+    assert_eq!(tick(&db).deletions.by_size.len(), 1);
+    let left = everything(&db);
+    assert!(left.iter().all(|(_, samples)| samples.len() as i64 == RANGE / 1000));
+    disk.crash(Crash::Process);
+    drop(db);
+    assert_eq!(everything(&open()), left);
+}

@@ -94,6 +94,8 @@ struct World {
     unsynced: BTreeSet<Place>,
     /// What is read instead, should a loss of power take what is read now: the other samples of the same moment, late ones.
     hidden: BTreeMap<Place, BTreeSet<Bits>>,
+    /// Samples for a moment that had one already: read when the block with the other one is too old and theirs is not.
+    shadowed: BTreeMap<Place, BTreeSet<Bits>>,
     /// What came late. Of several late samples of one moment any may be read: a block of late samples may have one of them, the
     /// head the other.
     late: BTreeMap<Place, BTreeSet<Bits>>,
@@ -137,6 +139,7 @@ impl World {
             doubtful: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             hidden: BTreeMap::new(),
+            shadowed: BTreeMap::new(),
             late: BTreeMap::new(),
             newest: BTreeMap::new(),
             cut_early: 0,
@@ -316,6 +319,7 @@ impl World {
                     self.unsynced.insert((time, labels));
                 }
             } else {
+                self.shadowed.entry((time, labels.clone())).or_default().insert(bits);
                 self.hide((time, labels), [bits]);
             }
         }
@@ -367,6 +371,9 @@ impl World {
         for (labels, samples) in &self.known {
             self.doubtful.extend(samples.range(..limit).map(|(time, _)| (*time, labels.clone())));
         }
+        for (place, bits) in self.shadowed.iter().filter(|((time, _), _)| *time < limit) {
+            self.perhaps.entry(place.clone()).or_default().extend(bits);
+        }
         self.settle("expire");
         // A block that could not be removed is there again at the next start, for a while.
         for (labels, samples) in before.into_iter().flatten() {
@@ -406,6 +413,7 @@ impl World {
                 };
                 self.perhaps.retain(|place, _| !goes(place));
                 self.hidden.retain(|place, _| !goes(place));
+                self.shadowed.retain(|place, _| !goes(place));
                 self.late.retain(|place, _| !goes(place));
             }
             Err(error) => {
