@@ -243,6 +243,12 @@ pub trait SeriesSet: Send + Sync {
     /// The labels of series `index` (below [`len`](Self::len)). Rising with the index if the hints asked for order.
     fn labels(&self, index: usize) -> Labels;
 
+    /// Calls `see` with name and value of each label of series `index`, by rising name. The asker wants to look at them and
+    /// perhaps keep one or two: a storage that has no [`Labels`] at hand spares itself the making of them.
+    fn each_label(&self, index: usize, see: &mut dyn FnMut(&str, &str)) {
+        self.labels(index).iter().for_each(|(name, value)| see(name, value));
+    }
+
     /// Replaces the content of `columns` by the samples of series `index` in `range`, by rising time, each moment once.
     /// Stale markers are among them.
     ///

@@ -121,6 +121,14 @@ impl Source<'_> {
         }
     }
 
+    fn each_label(&self, index: usize, see: &mut dyn FnMut(&str, &str)) {
+        match self {
+            Source::Head(set) => set.each_label(index, see),
+            // Damage shows when the samples are read.
+            Source::Block(..) => self.labels(index).iter().flatten().for_each(|(name, value)| see(name, value)),
+        }
+    }
+
     fn read(&self, index: usize, range: TimeRange, columns: &mut Columns) -> Result<(), SelectError> {
         match self {
             Source::Block(block, series) => match series.get(index) {
@@ -215,6 +223,13 @@ impl SeriesSet for Merged<'_> {
             // Damage shows when the samples are read.
             Members::All(_) => self.sources.first().and_then(|source| source.labels(index).ok()).unwrap_or_default(),
             Members::Of(members) => members.get(index).map(|member| member.labels.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn each_label(&self, index: usize, see: &mut dyn FnMut(&str, &str)) {
+        match (&self.members, self.sources.first()) {
+            (Members::All(_), Some(source)) => source.each_label(index, see),
+            _ => self.labels(index).iter().for_each(|(name, value)| see(name, value)),
         }
     }
 

@@ -58,8 +58,9 @@ impl Labels {
     ///
     /// This is the fast way in; the order is the caller's promise (checked in debug builds).
     pub fn from_sorted<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let mut packed = String::new();
-        let mut hasher = LabelHasher::default();
+        // Room for most sets: growing costs more than what is given back.
+        let mut packed = String::with_capacity(512);
+        let mut longest = 0;
         let mut previous: Option<String> = None;
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
@@ -71,12 +72,12 @@ impl Labels {
                 continue;
             }
             for text in [name, value] {
-                hasher.write(text);
+                longest = longest.max(text.len());
                 push_length(&mut packed, text.len());
                 packed.push_str(text);
             }
         }
-        Self { hash: hasher.finish(), packed: packed.into() }
+        Self { hash: hash_of(&packed, longest), packed: packed.into() }
     }
 
     /// The value of a label, if it is present.
@@ -140,27 +141,21 @@ impl Labels {
     }
 }
 
-/// XXH64 over the upstream encoding of a label set.
-struct LabelHasher(twox_hash::XxHash64);
-
-impl Default for LabelHasher {
-    fn default() -> Self {
-        Self(twox_hash::XxHash64::with_seed(0))
+/// XXH64 over the upstream encoding of a label set. `longest` is the length of its longest text.
+fn hash_of(packed: &str, longest: usize) -> u64 {
+    if longest < 0x40 {
+        // A length of one group is written as upstream writes it, so that the buffer is what is hashed.
+        return twox_hash::XxHash64::oneshot(0, packed.as_bytes());
     }
-}
-
-impl LabelHasher {
-    fn write(&mut self, text: &str) {
+    let mut hasher = twox_hash::XxHash64::with_seed(0);
+    for text in (LabelsIter { rest: packed }).flat_map(|(name, value)| [name, value]) {
         match text.len() {
-            short @ 0..255 => self.0.write(&[short as u8]),
-            long => self.0.write(&[0xFF, long as u8, (long >> 8) as u8, (long >> 16) as u8]),
+            short @ 0..255 => hasher.write(&[short as u8]),
+            long => hasher.write(&[0xFF, long as u8, (long >> 8) as u8, (long >> 16) as u8]),
         }
-        self.0.write(text.as_bytes());
+        hasher.write(text.as_bytes());
     }
-
-    fn finish(&self) -> u64 {
-        self.0.finish()
-    }
+    hasher.finish()
 }
 
 fn push_length(packed: &mut String, mut length: usize) {
@@ -314,6 +309,12 @@ mod tests {
     fn hash_is_xxh64_of_the_upstream_encoding() {
         let labels = Labels::from_pairs([("a", "bc")]);
         assert_eq!(labels.hash64(), twox_hash::XxHash64::oneshot(0, b"\x01a\x02bc"));
+        for length in [63_u8, 64, 254] {
+            let text = "v".repeat(length.into());
+            let encoded = [&[1, b'a', length], text.as_bytes()].concat();
+            let labels = Labels::from_pairs([("a", text.as_str())]);
+            assert_eq!(labels.hash64(), twox_hash::XxHash64::oneshot(0, &encoded));
+        }
         assert_eq!(Labels::empty().hash64(), twox_hash::XxHash64::oneshot(0, b""));
     }
 }

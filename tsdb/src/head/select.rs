@@ -290,6 +290,13 @@ impl HeadSet<'_> {
         self.head.pages.with(number, |series| index.labels(&series.labels)).unwrap_or_default()
     }
 
+    /// Shows the labels of series `index`.
+    pub(crate) fn each_label(&self, index: usize, see: &mut dyn FnMut(&str, &str)) {
+        let Some(&number) = self.series.get(index) else { return };
+        let index = self.head.index.read();
+        self.head.pages.with(number, |series| index.texts(&series.labels).for_each(|(name, value)| see(name, value)));
+    }
+
     /// Appends the samples of series `index` in `range` to `columns`. `scratch` is used for late samples.
     pub(crate) fn read(&self, index: usize, range: TimeRange, columns: &mut Columns) -> Result<(), SelectError> {
         let Some(&number) = self.series.get(index) else { return Ok(()) };
