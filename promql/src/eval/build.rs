@@ -17,7 +17,7 @@ use super::select::{Reach, Reference, Select, Selection};
 use super::steps::{PointRef, StepVector};
 use super::subquery::{SubquerySource, inner_grid};
 use super::window::{RangeSource, Source};
-use super::{BoxOperator, Env, Head, Held, Operator, Worker, host, parallel};
+use super::{BoxOperator, Env, Head, Held, Operator, Worker, host, parallel, renamed};
 use crate::check::SetOp;
 use crate::error::QueryError;
 use crate::functions::FunctionId;
@@ -153,7 +153,7 @@ impl<'q> Builder<'q> {
         let mut worker = Worker::default();
         let mut vector = worker.take(steps);
         for index in 0..child.heads().len() {
-            self.env.limits.check("expression evaluation")?;
+            worker.check(self.env.limits)?;
             child.compute(index, &mut worker, &mut vector)?;
             for step in vector.present.iter() {
                 values[step] = if seen[step] == 0 { vector.floats[step] } else { f64::NAN };
@@ -402,6 +402,10 @@ impl Operator for Repeated<'_> {
         Ok(())
     }
 
+    fn is_distinct(&self) -> bool {
+        self.once.is_distinct()
+    }
+
     fn is_silent(&self) -> bool {
         self.once.is_silent()
     }
@@ -422,7 +426,7 @@ impl<'q> Mapped<'q> {
         grid: StepGrid,
         rename: impl Fn(&Head) -> Head,
     ) -> Self {
-        let heads = child.heads().iter().map(rename).collect();
+        let heads = renamed(child.heads(), rename);
         Self { child, heads, function, grid }
     }
 }
@@ -440,6 +444,10 @@ impl Operator for Mapped<'_> {
         self.child.compute(index, worker, out)?;
         self.function.apply(self.grid, out);
         Ok(())
+    }
+
+    fn is_distinct(&self) -> bool {
+        self.child.is_distinct()
     }
 
     fn is_silent(&self) -> bool {

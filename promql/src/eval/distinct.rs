@@ -3,8 +3,7 @@
 //! Dropping or rewriting labels can make series equal. Equal series that never meet at a step become one series; where
 //! they meet, the query has no answer.
 
-use std::collections::HashMap;
-
+use super::label_sets::ByLabels;
 use super::steps::StepVector;
 use super::{BoxOperator, Head, Operator, Worker};
 use crate::error::QueryError;
@@ -25,21 +24,28 @@ pub(crate) fn same_labelset() -> QueryError {
 
 /// The operator itself if its labels differ, else one in which each label set appears once.
 pub(crate) fn distinct(child: BoxOperator<'_>, equal: Equal) -> BoxOperator<'_> {
-    let mut first = HashMap::with_capacity(child.heads().len());
+    if child.is_distinct() || all_differ(child.heads()) {
+        return child;
+    }
+    let mut first = ByLabels::with_capacity(child.heads().len());
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, head) in child.heads().iter().enumerate() {
-        let group = *first.entry(&head.labels).or_insert_with(|| {
+        let group = *first.entry(head.labels.clone()).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
         groups[group].push(index);
     }
-    if groups.len() == child.heads().len() {
-        return child;
-    }
-    drop(first);
     let heads = groups.iter().map(|group| child.heads()[group[0]].clone()).collect();
     Box::new(Distinct { child, heads, groups, equal })
+}
+
+/// Whether no two series have the same labels.
+fn all_differ(heads: &[Head]) -> bool {
+    let mut hashes: Vec<u64> = heads.iter().map(|head| head.labels.hash64()).collect();
+    hashes.sort_unstable();
+    // Equal hashes of different labels only mean that the labels are looked at.
+    hashes.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 struct Distinct<'q> {

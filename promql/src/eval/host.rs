@@ -8,7 +8,7 @@ use super::build::{Builder, Built, ScalarSteps, unexpected};
 use super::distinct::same_labelset;
 use super::steps::{Point, PointRef, StepVector};
 use super::window::RangeSource;
-use super::{BoxOperator, Head, Held, Worker};
+use super::{BoxOperator, EVALUATION, Head, Held, Worker};
 use crate::error::QueryError;
 use crate::functions::Function;
 use crate::functions::rate::Windows;
@@ -50,7 +50,7 @@ pub(super) fn call<'q>(
     let mut scalars = Vec::new();
     let mut series: HashMap<Labels, StepVector> = HashMap::new();
     for step in 0..grid.len() {
-        env.limits.check("expression evaluation")?;
+        env.limits.check(EVALUATION)?;
         let values = arguments.iter().map(|argument| argument.at(step, grid, &mut worker));
         let values = values.collect::<Result<Vec<_>, _>>()?;
         let context = HostContext { at: grid.at(step) };
@@ -115,7 +115,7 @@ impl Argument<'_> {
             Argument::Matrix(Some(source)) => {
                 let mut series = Vec::new();
                 for (index, head) in source.heads().iter().enumerate() {
-                    let _hold = source.load(index, worker)?;
+                    source.load(index, worker)?;
                     let samples = worker.samples();
                     let (mut floats, mut histograms) =
                         (source.pointers(samples.times), source.pointers(samples.histogram_times));

@@ -1,7 +1,7 @@
 //! Limits: may this query go on?
 //!
-//! Samples and bytes are counted while they are held, over all threads of a query. Time and cancellation are looked at
-//! before each series.
+//! Samples and bytes are counted while they are held, over all threads of a query. Cancellation is looked at before each
+//! series, the clock every few thousand samples.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,13 +103,17 @@ impl Limits {
 
     /// Whether there is time left and the asker still waits.
     pub(crate) fn check(&self, stage: &'static str) -> Result<(), QueryError> {
-        if self.cancel.is_canceled() {
-            return Err(QueryError::Canceled { stage });
-        }
+        self.check_cancellation(stage)?;
         if self.started.elapsed() >= self.timeout {
             return Err(QueryError::Timeout { stage, after: self.timeout });
         }
         Ok(())
+    }
+
+    /// Whether the asker still waits.
+    #[inline]
+    pub(crate) fn check_cancellation(&self, stage: &'static str) -> Result<(), QueryError> {
+        if self.cancel.is_canceled() { Err(QueryError::Canceled { stage }) } else { Ok(()) }
     }
 
     pub(crate) fn peak_samples(&self) -> u64 {

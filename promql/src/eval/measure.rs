@@ -97,6 +97,10 @@ impl Operator for Measured<'_> {
         outcome
     }
 
+    fn is_distinct(&self) -> bool {
+        self.operator.is_distinct()
+    }
+
     fn is_silent(&self) -> bool {
         self.operator.is_silent()
     }

@@ -25,6 +25,7 @@ pub(crate) mod build;
 mod calls;
 pub(crate) mod distinct;
 mod host;
+pub(crate) mod label_sets;
 pub(crate) mod limits;
 pub(crate) mod measure;
 pub(crate) mod parallel;
@@ -132,9 +133,39 @@ pub(crate) struct Worker {
     spare: Vec<StepVector>,
     pub(crate) annotations: Annotations,
     pub(crate) counters: Counters,
+    /// The most samples that were in `columns`: their memory is kept for the next series.
+    reserved: u64,
+    reservation: Option<limits::Hold>,
+    /// Samples and series since the clock was looked at.
+    unwatched: u64,
 }
 
 impl Worker {
+    /// Whether the query may go on. Asked before each series; the clock is looked at every few thousand samples.
+    #[inline]
+    pub(crate) fn check(&mut self, limits: &limits::Limits) -> Result<(), QueryError> {
+        const SAMPLES_BETWEEN_LOOKS: u64 = 4_096;
+        // A series without samples costs as much as some samples.
+        const SAMPLES_OF_A_SERIES: u64 = 16;
+        self.unwatched += SAMPLES_OF_A_SERIES;
+        if self.unwatched < SAMPLES_BETWEEN_LOOKS {
+            return limits.check_cancellation(EVALUATION);
+        }
+        self.unwatched = 0;
+        limits.check(EVALUATION)
+    }
+
+    /// Counts samples that were put into `columns`.
+    pub(crate) fn reserve(&mut self, limits: &limits::Limits, samples: u64) -> Result<(), QueryError> {
+        self.unwatched += samples;
+        if samples > self.reserved {
+            (self.reserved, self.reservation) = (0, None);
+            self.reservation = Some(limits.hold(samples, samples.saturating_mul(16))?);
+            self.reserved = samples;
+        }
+        Ok(())
+    }
+
     /// An empty step vector, from memory used before if there is some.
     pub(crate) fn take(&mut self, steps: usize) -> StepVector {
         let mut vector = self.spare.pop().unwrap_or_default();
@@ -150,6 +181,9 @@ impl Worker {
     }
 }
 
+/// The stage of a query in which series are computed.
+pub(crate) const EVALUATION: &str = "expression evaluation";
+
 /// The name of a series at this point of the evaluation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -162,6 +196,17 @@ impl Head {
     pub(crate) fn new(labels: Labels) -> Self {
         Self { labels, drop_name: false }
     }
+}
+
+/// The heads under other names. Where only some labels are looked at, neighbours are often alike and then share what `rename`
+/// makes of them.
+pub(crate) fn renamed(heads: &[Head], rename: impl Fn(&Head) -> Head) -> Vec<Head> {
+    let mut renamed: Vec<Head> = Vec::with_capacity(heads.len());
+    for (index, head) in heads.iter().enumerate() {
+        let known = renamed.last().filter(|_| heads[index - 1] == *head).cloned();
+        renamed.push(known.unwrap_or_else(|| rename(head)));
+    }
+    renamed
 }
 
 /// Yields series, each at all steps of a grid.
@@ -185,6 +230,12 @@ pub(crate) trait Operator: Send + Sync {
         None
     }
 
+    /// Whether series are known to be different ones even where their heads are not: the heads have only those labels that
+    /// somebody needs.
+    fn is_distinct(&self) -> bool {
+        false
+    }
+
     /// Whether computing a series never leaves a note and never fails: then series that nobody needs are left out.
     fn is_silent(&self) -> bool {
         self.is_held()
@@ -203,7 +254,7 @@ pub(crate) fn hear<'m>(
     }
     let mut vector = worker.take(operator.steps());
     for &member in members {
-        env.limits.check("expression evaluation")?;
+        worker.check(env.limits)?;
         operator.compute(member, worker, &mut vector)?;
     }
     worker.give(vector);
@@ -231,6 +282,10 @@ impl<T: Operator + ?Sized> Operator for Arc<T> {
 
     fn held(&self, index: usize) -> Option<&StepVector> {
         (**self).held(index)
+    }
+
+    fn is_distinct(&self) -> bool {
+        (**self).is_distinct()
     }
 
     fn is_silent(&self) -> bool {

@@ -119,8 +119,8 @@ fn windows(env: &Env<'_>, source: &RangeSource<'_>) -> Result<Vec<Series>, Query
     let mut worker = Worker::default();
     let mut out = Vec::new();
     for (index, head) in source.heads().iter().enumerate() {
-        env.limits.check("expression evaluation")?;
-        let _hold = source.load(index, &mut worker)?;
+        worker.check(env.limits)?;
+        source.load(index, &mut worker)?;
         let samples = worker.samples();
         let (_, _, from, to) = source.pointers(samples.times).window(0);
         let (_, _, histogram_from, histogram_to) = source.pointers(samples.histogram_times).window(0);

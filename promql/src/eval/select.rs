@@ -3,21 +3,22 @@
 //! A [`Selection`] is the storage's answer to a selector's matchers; [`Select`] turns each of its series into steps. The
 //! newest sample counts if it is younger than the lookback and no stale marker.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use ferula_model::{
-    Columns, CounterResetHint, FloatHistogram, Histogram, SelectHints, SeriesSet, StepGrid, TimeRange, Timestamp,
-    is_stale,
+    Columns, CounterResetHint, FloatHistogram, Histogram, Labels, METRIC_NAME, SelectHints, SeriesSet, StepGrid,
+    TimeRange, Timestamp, is_stale,
 };
 
-use super::limits::Hold;
+use super::label_sets::PairHasher;
 use super::steps::{StepVector, histogram_samples};
-use super::{Env, Head, Operator, Worker};
+use super::{Env, Head, Operator, Worker, is_metadata_label};
 use crate::error::QueryError;
 use crate::functions::extended;
 use crate::functions::note::{Notes, Place};
 use crate::functions::window::Samples;
-use crate::plan::{Answers, NodeId, Selector};
+use crate::plan::{Answers, NodeId, Projection, Selector};
 use crate::syntax::ast::Extension;
 
 /// From where each step looks.
@@ -38,6 +39,16 @@ impl Reference {
         }
     }
 
+    /// Whether all of these moments are as far from each other as the steps are.
+    pub(crate) fn is_linear(&self) -> bool {
+        let (start, end) = (self.grid.at(0).as_millis(), self.grid.at(self.grid.len() - 1).as_millis());
+        let steps = (self.grid.len() as i64 - 1).checked_mul(self.grid.step_millis());
+        self.at_millis.is_some()
+            || steps.and_then(|steps| start.checked_add(steps)) == Some(end)
+                && start.checked_sub(self.offset_millis).is_some()
+                && end.checked_sub(self.offset_millis).is_some()
+    }
+
     /// The first and the last of these moments.
     pub(crate) fn span(&self) -> (i64, i64) {
         (self.at(0), self.at(self.grid.len() - 1))
@@ -48,6 +59,8 @@ impl Reference {
 pub(crate) struct Selection<'q> {
     set: Box<dyn SeriesSet + 'q>,
     pub(crate) heads: Vec<Head>,
+    /// The heads have only some labels; that the series differ in others than the name is known.
+    pub(crate) is_distinct: bool,
     range: TimeRange,
     statistics_only: bool,
     env: &'q Env<'q>,
@@ -111,12 +124,17 @@ impl<'q> Selection<'q> {
             }
         }
         env.limits.check("query execution")?;
-        let heads = (0..set.len()).map(|index| Head::new(set.labels(index))).collect();
-        Ok(Self { set, heads, range, statistics_only: selector.statistics_only, env })
+        let projected = selector
+            .projection
+            .as_ref()
+            .and_then(|projection| projected_heads(&*set, projection, selector.has_one_name()));
+        let is_distinct = projected.is_some();
+        let heads = projected.unwrap_or_else(|| (0..set.len()).map(|index| Head::new(set.labels(index))).collect());
+        Ok(Self { set, heads, is_distinct, range, statistics_only: selector.statistics_only, env })
     }
 
     /// Reads a series into `worker.columns`, and its histograms as floats beside them.
-    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<Hold, QueryError> {
+    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<(), QueryError> {
         self.set.read(index, self.range, &mut worker.columns)?;
         worker.float_histograms.clear();
         for histogram in &worker.columns.histograms {
@@ -132,7 +150,73 @@ impl<'q> Selection<'q> {
         let samples = worker.columns.times.len() as u64
             + worker.float_histograms.iter().map(|h| histogram_samples(h)).sum::<u64>();
         worker.counters.read += samples;
-        self.env.limits.hold(samples, samples * 16)
+        worker.reserve(self.env.limits, samples)
+    }
+}
+
+/// Heads with no other labels than those wanted. `None` if names will be dropped and two series would be equal then: all of
+/// their labels matter. Where all series have one name that is only so if they have types or units.
+fn projected_heads(set: &dyn SeriesSet, projection: &Projection, one_name: bool) -> Option<Vec<Head>> {
+    let Projection { labels: wanted, drops_names } = projection;
+    let compared = *drops_names && !one_name;
+    let hasher = PairHasher::default();
+    let mut hashes = Vec::new();
+    let mut heads: Vec<Head> = Vec::with_capacity(set.len());
+    let (mut kept, mut previous) = (Kept::default(), Kept::default());
+    let mut may_be_equal = false;
+    for index in 0..set.len() {
+        std::mem::swap(&mut kept, &mut previous);
+        kept.clear();
+        let mut hash = hasher.begin();
+        let mut next = 0;
+        set.each_label(index, &mut |name, value| {
+            while wanted.get(next).is_some_and(|wanted| wanted.as_str() < name) {
+                next += 1;
+            }
+            if wanted.get(next).is_some_and(|wanted| wanted == name) {
+                kept.push(next, value);
+            }
+            if !is_metadata_label(name) {
+                if compared {
+                    (name, value).hash(&mut hash);
+                }
+            } else if name != METRIC_NAME {
+                may_be_equal |= *drops_names && one_name;
+            }
+        });
+        if compared {
+            hashes.push(hash.finish());
+        }
+        let same = heads.last().filter(|_| kept == previous).cloned();
+        heads.push(same.unwrap_or_else(|| Head::new(Labels::from_sorted(kept.pairs(wanted)))));
+    }
+    hashes.sort_unstable();
+    may_be_equal |= hashes.windows(2).any(|pair| pair[0] == pair[1]);
+    (!may_be_equal).then_some(heads)
+}
+
+/// Values of some labels of one series.
+#[derive(Debug, Default, PartialEq)]
+struct Kept {
+    values: String,
+    /// Number of the label, and where its value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Kept {
+    fn clear(&mut self) {
+        self.values.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, label: usize, value: &str) {
+        self.values.push_str(value);
+        self.ends.push((label, self.values.len()));
+    }
+
+    fn pairs<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        self.ends.iter().zip(starts).map(|(&(label, end), start)| (names[label].as_str(), &self.values[start..end]))
     }
 }
 
@@ -239,7 +323,7 @@ impl Operator for Select<'_> {
 
     fn compute(&self, index: usize, worker: &mut Worker, out: &mut StepVector) -> Result<(), QueryError> {
         out.reset(self.steps());
-        let _hold = self.selection.load(index, worker)?;
+        self.selection.load(index, worker)?;
         let lookback = self.env.settings.lookback_millis;
         // A time is that of a real sample, also where the value would be one between two.
         if self.extension == Some(Extension::Smoothed) && self.answers == Answers::Value {
@@ -256,6 +340,10 @@ impl Operator for Select<'_> {
         Ok(())
     }
 
+    fn is_distinct(&self) -> bool {
+        self.selection.is_distinct
+    }
+
     fn is_silent(&self) -> bool {
         self.extension.is_none()
     }
@@ -269,6 +357,9 @@ pub(crate) fn newest(
     answers: Answers,
     out: &mut StepVector,
 ) {
+    if samples.histogram_times.is_empty() && answers == Answers::Value {
+        return newest_floats(samples, reference, lookback, out);
+    }
     let (mut floats, mut histograms) = (0, 0);
     for step in 0..out.steps() {
         let at = reference.at(step);
@@ -308,6 +399,21 @@ pub(crate) fn newest(
             _ => {}
         }
     }
+}
+
+/// The same of a series that has only floats.
+fn newest_floats(samples: &Samples<'_>, reference: &Reference, lookback: i64, out: &mut StepVector) {
+    let Samples { times, values, .. } = *samples;
+    let mut seen = 0;
+    out.fill_floats(|step| {
+        let at = reference.at(step);
+        while seen < times.len() && times[seen] <= at {
+            seen += 1;
+        }
+        let newest = seen.checked_sub(1)?;
+        let value = values[newest];
+        (times[newest] > at.saturating_sub(lookback) && !is_stale(value)).then_some(value)
+    });
 }
 
 fn set_start(step: usize, start: i64, out: &mut StepVector) {

@@ -155,6 +155,22 @@ impl StepVector {
         self.present.set(at);
     }
 
+    /// Sets the float of each step to what `value` says about it; of `None` there is none.
+    #[inline]
+    pub(crate) fn fill_floats(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
+        let words = self.present.words.iter_mut();
+        for (index, (cells, word)) in self.floats.chunks_mut(64).zip(words).enumerate() {
+            let mut present = 0;
+            for (bit, cell) in cells.iter_mut().enumerate() {
+                if let Some(value) = value(index * 64 + bit) {
+                    *cell = value;
+                    present |= 1 << bit;
+                }
+            }
+            *word = present;
+        }
+    }
+
     pub(crate) fn set_histogram(&mut self, at: usize, histogram: Arc<FloatHistogram>) {
         if self.histograms.is_empty() {
             self.histograms.resize(self.floats.len(), None);

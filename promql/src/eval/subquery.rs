@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ferula_model::{CounterResetHint, StepGrid};
 
-use super::limits::Hold;
 use super::steps::histogram_samples;
 use super::{BoxOperator, Env, Head, Worker};
 use crate::error::QueryError;
@@ -21,7 +20,7 @@ impl SubquerySource<'_> {
         self.child.heads()
     }
 
-    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<Hold, QueryError> {
+    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<(), QueryError> {
         let mut steps = worker.take(self.grid.len());
         self.child.compute(index, worker, &mut steps)?;
         worker.columns.clear();
@@ -46,7 +45,7 @@ impl SubquerySource<'_> {
             });
         }
         worker.give(steps);
-        self.env.limits.hold(samples, samples * 16)
+        worker.reserve(self.env.limits, samples)
     }
 }
 

@@ -9,7 +9,7 @@ use super::build::ScalarSteps;
 use super::select::{Reach, Reference, Selection, drop_stale_markers};
 use super::steps::{Point, StepVector, histogram_samples};
 use super::subquery::SubquerySource;
-use super::{Env, Head, Operator, Worker};
+use super::{Env, Head, Operator, Worker, renamed};
 use crate::error::QueryError;
 use crate::functions::FunctionId;
 use crate::functions::note::{Notes, Place};
@@ -45,13 +45,20 @@ impl RangeSource<'_> {
         }
     }
 
+    pub(crate) fn is_distinct(&self) -> bool {
+        match &self.source {
+            Source::Selection(selection) => selection.is_distinct,
+            Source::Subquery(subquery) => subquery.child.is_distinct(),
+        }
+    }
+
     /// Puts the samples of a series, without stale markers, into `worker`.
-    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<super::limits::Hold, QueryError> {
+    pub(crate) fn load(&self, index: usize, worker: &mut Worker) -> Result<(), QueryError> {
         match &self.source {
             Source::Selection(selection) => {
-                let hold = selection.load(index, worker)?;
+                selection.load(index, worker)?;
                 drop_stale_markers(worker);
-                Ok(hold)
+                Ok(())
             }
             Source::Subquery(subquery) => subquery.load(index, worker),
         }
@@ -59,11 +66,19 @@ impl RangeSource<'_> {
 
     /// Bounds of the windows over `times`.
     pub(crate) fn pointers<'a>(&self, times: &'a [i64]) -> Pointers<'a> {
+        let Reach { before, after } = self.reach;
+        let (first, last) = self.reference.span();
+        let farthest = before.max(self.range_millis);
+        let linear =
+            first.checked_sub(farthest).is_some() && last.checked_add(after).is_some() && self.reference.is_linear();
         Pointers {
             times,
             reference: self.reference,
-            oldest: self.reach.before,
-            newest: self.reach.after,
+            first,
+            step: if self.reference.at_millis.is_some() { 0 } else { self.reference.grid.step_millis() },
+            linear,
+            oldest: before,
+            newest: after,
             range: self.range_millis,
             from: 0,
             to: 0,
@@ -75,6 +90,11 @@ impl RangeSource<'_> {
 pub(crate) struct Pointers<'a> {
     times: &'a [i64],
     reference: Reference,
+    /// The first end, and how far the others are from it, each from the one before.
+    first: i64,
+    step: i64,
+    /// Whether no time is near the ends of time, where distances shrink.
+    linear: bool,
     oldest: i64,
     newest: i64,
     range: i64,
@@ -85,8 +105,14 @@ pub(crate) struct Pointers<'a> {
 impl Windows for Pointers<'_> {
     #[inline]
     fn window(&mut self, step: usize) -> (i64, i64, usize, usize) {
-        let end = self.reference.at(step);
-        let (oldest, newest) = (end.saturating_sub(self.oldest), end.saturating_add(self.newest));
+        let (end, start, oldest, newest) = if self.linear {
+            let end = self.first + self.step * step as i64;
+            (end, end - self.range, end - self.oldest, end + self.newest)
+        } else {
+            let end = self.reference.at(step);
+            let before = |distance: i64| end.saturating_sub(distance);
+            (end, before(self.range), before(self.oldest), end.saturating_add(self.newest))
+        };
         while self.from < self.times.len() && self.times[self.from] <= oldest {
             self.from += 1;
         }
@@ -94,7 +120,7 @@ impl Windows for Pointers<'_> {
         while self.to < self.times.len() && self.times[self.to] <= newest {
             self.to += 1;
         }
-        (end.saturating_sub(self.range), end, self.from, self.to)
+        (start, end, self.from, self.to)
     }
 }
 
@@ -120,11 +146,8 @@ impl<'q> RangeFunction<'q> {
         grid: StepGrid,
     ) -> Self {
         let keeps_name = function.signature().keeps_name;
-        let heads = source
-            .heads()
-            .iter()
-            .map(|head| if keeps_name { head.clone() } else { env.settings.without_name(head) })
-            .collect();
+        let rename = |head: &Head| if keeps_name { head.clone() } else { env.settings.without_name(head) };
+        let heads = renamed(source.heads(), rename);
         Self { function, source, heads, grid, params, place: Place { order: id, position: range_position }, env }
     }
 
@@ -170,9 +193,9 @@ impl<'q> RangeFunction<'q> {
             return;
         }
         match self.function {
-            FunctionId::Rate => self.rate(RateKind::RATE, samples, context, out),
-            FunctionId::Increase => self.rate(RateKind::INCREASE, samples, context, out),
-            FunctionId::Delta => self.rate(RateKind::DELTA, samples, context, out),
+            FunctionId::Rate => self.rate(RateKind::RATE, samples, scratch, context, out),
+            FunctionId::Increase => self.rate(RateKind::INCREASE, samples, scratch, context, out),
+            FunctionId::Delta => self.rate(RateKind::DELTA, samples, scratch, context, out),
             FunctionId::Irate => self.at_each_step(samples, context, out, |w, c, _| instant_rate::irate(w, c)),
             FunctionId::Idelta => self.at_each_step(samples, context, out, |w, c, _| instant_rate::idelta(w, c)),
             FunctionId::Changes => self.at_each_step(samples, context, out, |w, c, _| instant_rate::changes(w, c)),
@@ -263,13 +286,20 @@ impl<'q> RangeFunction<'q> {
         true
     }
 
-    fn rate(&self, kind: RateKind, samples: &Samples<'_>, context: &mut Context<'_>, out: &mut StepVector) {
+    fn rate(
+        &self,
+        kind: RateKind,
+        samples: &Samples<'_>,
+        scratch: &mut Scratch,
+        context: &mut Context<'_>,
+        out: &mut StepVector,
+    ) {
         let plain = samples.histogram_times.is_empty()
             && (samples.starts.is_empty() || !context.use_start_timestamps || !kind.is_counter);
         if plain {
             let mut windows = self.source.pointers(samples.times);
-            let range = self.source.range_millis;
-            rate::rate_at_all_steps(kind, samples.times, samples.values, range, &mut windows, out);
+            let (columns, range) = ((samples.times, samples.values), self.source.range_millis);
+            rate::rate_at_all_steps(kind, columns, range, &mut windows, &mut scratch.rate, out);
         } else {
             self.at_each_step(samples, context, out, |window, context, _| rate::rate(kind, window, context));
         }
@@ -323,7 +353,7 @@ impl Operator for RangeFunction<'_> {
 
     fn compute(&self, index: usize, worker: &mut Worker, out: &mut StepVector) -> Result<(), QueryError> {
         out.reset(self.grid.len());
-        let _hold = self.source.load(index, worker)?;
+        self.source.load(index, worker)?;
         let head = &self.source.heads()[index];
         let mut annotations = std::mem::take(&mut worker.annotations);
         let mut counters = std::mem::take(&mut worker.counters);
@@ -346,5 +376,9 @@ impl Operator for RangeFunction<'_> {
         worker.counters = counters;
         worker.scratch = scratch;
         Ok(())
+    }
+
+    fn is_distinct(&self) -> bool {
+        self.source.is_distinct()
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn absent(env: &Env<'_>, child: &dyn Operator, labels: Labels) -> Res
         if child.is_silent() && present.count() == steps {
             break;
         }
-        env.limits.check("expression evaluation")?;
+        worker.check(env.limits)?;
         child.compute(index, &mut worker, &mut vector)?;
         present.union(&vector.presence());
     }
@@ -59,8 +59,8 @@ pub(crate) fn absent_over_time(
         if present.count() == steps {
             break;
         }
-        env.limits.check("expression evaluation")?;
-        let _hold = source.load(index, &mut worker)?;
+        worker.check(env.limits)?;
+        source.load(index, &mut worker)?;
         let samples = worker.samples();
         let mut floats = source.pointers(samples.times);
         let mut histograms = source.pointers(samples.histogram_times);

@@ -3,8 +3,6 @@
 //! The buckets of a classic histogram are series of their own. Those that belong together are computed together, one
 //! histogram after the other; nothing else is held.
 
-use std::collections::HashMap;
-
 use ferula_model::histogram::NanEffect;
 use ferula_model::number::{FloatForm, format_float, parse_float};
 use ferula_model::{FloatHistogram, Labels};
@@ -14,6 +12,7 @@ use super::note::{Notes, Place};
 use crate::annotation::ForcedMonotonicity;
 use crate::error::QueryError;
 use crate::eval::build::ScalarSteps;
+use crate::eval::label_sets::LabelSets;
 use crate::eval::steps::StepVector;
 use crate::eval::{Env, Head, Held, Operator, Worker, parallel};
 
@@ -56,23 +55,18 @@ struct Family {
 const BUCKET_LABEL: &str = "le";
 
 fn families(heads: &[Head]) -> Vec<Family> {
-    let mut known: HashMap<Labels, usize> = HashMap::new();
+    let mut sets = LabelSets::default();
     let mut families: Vec<Family> = Vec::new();
     for (index, head) in heads.iter().enumerate() {
-        let labels = head.labels.without(&[BUCKET_LABEL]);
-        let at = *known.entry(labels).or_insert_with_key(|labels| {
-            families.push(Family {
-                labels: labels.clone(),
-                drop_name: head.drop_name,
-                buckets: Vec::new(),
-                native: Vec::new(),
-            });
-            families.len() - 1
-        });
+        let number = sets.number(head.labels.iter().filter(|(name, _)| *name != BUCKET_LABEL));
+        if number == families.len() {
+            let labels = head.labels.without(&[BUCKET_LABEL]);
+            families.push(Family { labels, drop_name: head.drop_name, buckets: Vec::new(), native: Vec::new() });
+        }
         let bound = head.labels.get(BUCKET_LABEL);
         match bound.and_then(|text| parse_float(text).ok()) {
-            Some(bound) => families[at].buckets.push((bound, index)),
-            None => families[at].native.push(index),
+            Some(bound) => families[number].buckets.push((bound, index)),
+            None => families[number].native.push(index),
         }
     }
     for family in &mut families {
@@ -129,7 +123,7 @@ impl HistogramQuery<'_> {
         let mut series = Vec::new();
         let mut buckets = Vec::with_capacity(family.buckets.len());
         for &(bound, member) in &family.buckets {
-            self.env.limits.check("expression evaluation")?;
+            worker.check(self.env.limits)?;
             let mut vector = worker.take(steps);
             child.compute(member, worker, &mut vector)?;
             if vector.has_histograms() {

@@ -83,8 +83,8 @@ fn fetch(env: &Env<'_>, selector: &Selector, heads: &[&Head], grid: StepGrid) ->
     let lookback = env.settings.lookback_millis;
     let mut worker = Worker::default();
     for (index, head) in selection.heads.iter().enumerate() {
-        env.limits.check("expression evaluation")?;
-        let _hold = selection.load(index, &mut worker)?;
+        worker.check(env.limits)?;
+        selection.load(index, &mut worker)?;
         let mut times = StepVector::with_steps(grid.len());
         newest(&worker.samples(), &reference, lookback, Answers::Value, &mut times);
         if times.has_histograms() {

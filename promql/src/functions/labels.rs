@@ -7,7 +7,7 @@ use ferula_model::{METRIC_NAME, Regex, Template, go_quote};
 use crate::error::QueryError;
 use crate::eval::limits::{Hold, Limits};
 use crate::eval::steps::StepVector;
-use crate::eval::{BoxOperator, Head, Operator, Worker};
+use crate::eval::{BoxOperator, Head, Operator, Worker, renamed};
 
 /// How many bytes a written label value may have. Upstream's label sets cannot hold 16 MiB; nested calls that double a value
 /// get there in a line.
@@ -17,14 +17,17 @@ const VALUE_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Relabelled<'q> {
     child: BoxOperator<'q>,
     heads: Vec<Head>,
+    /// Whether the labels are those of `child` but for the name.
+    only_renamed: bool,
     /// Of labels that were written, not taken.
     _hold: Option<Hold>,
 }
 
 impl<'q> Relabelled<'q> {
+    /// With other names.
     pub(crate) fn new(child: BoxOperator<'q>, change: impl Fn(&Head) -> Head) -> Self {
-        let heads = child.heads().iter().map(change).collect();
-        Self { child, heads, _hold: None }
+        let heads = renamed(child.heads(), change);
+        Self { child, heads, only_renamed: true, _hold: None }
     }
 
     /// With labels that take memory of their own.
@@ -47,7 +50,7 @@ impl<'q> Relabelled<'q> {
             hold = Some(limits.hold(0, bytes)?);
             heads.push(head);
         }
-        Ok(Self { child, heads, _hold: hold })
+        Ok(Self { child, heads, only_renamed: false, _hold: hold })
     }
 }
 
@@ -70,6 +73,10 @@ impl Operator for Relabelled<'_> {
 
     fn held(&self, index: usize) -> Option<&StepVector> {
         self.child.held(index)
+    }
+
+    fn is_distinct(&self) -> bool {
+        self.only_renamed && self.child.is_distinct()
     }
 
     fn is_silent(&self) -> bool {

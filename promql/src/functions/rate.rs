@@ -39,39 +39,103 @@ pub(crate) struct Observed {
     pub(crate) zero_at: Option<i64>,
 }
 
+/// Where the samples lie in their window, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// From the start of the window to the first sample.
+    before: i64,
+    /// From the first sample to the last.
+    sampled: i64,
+    /// From the last sample to the end of the window.
+    after: i64,
+    intervals: usize,
+}
+
+/// How far, in seconds, the samples reach and may be stretched, whatever their values.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    to_start: f64,
+    sampled: f64,
+    to_end: f64,
+}
+
+impl Stretch {
+    fn of(layout: Layout) -> Self {
+        let seconds = |millis: i64| millis as f64 / 1000.0;
+        let sampled = seconds(layout.sampled);
+        let average = if layout.intervals == 0 { 0.0 } else { sampled / layout.intervals as f64 };
+        let threshold = average * 1.1;
+        let bounded = |distance: f64| if distance >= threshold { average / 2.0 } else { distance };
+        Self { to_start: bounded(seconds(layout.before)), sampled, to_end: bounded(seconds(layout.after)) }
+    }
+
+    /// The same for a counter, which was not below zero before its first sample.
+    fn not_below_zero(self, first: f64, change: f64) -> Self {
+        if !(change > 0.0 && first >= 0.0) {
+            return self;
+        }
+        let to_zero = self.sampled * (first / change);
+        if to_zero < self.to_start { Self { to_start: to_zero, ..self } } else { self }
+    }
+
+    fn factor(self, range: i64, kind: RateKind) -> f64 {
+        let factor = (self.sampled + self.to_start + self.to_end) / self.sampled;
+        if kind.per_second { factor / (range as f64 / 1000.0) } else { factor }
+    }
+}
+
 /// What a change is multiplied by to stand for the whole window.
-#[inline]
 pub(crate) fn extrapolation(observed: Observed, start: i64, end: i64, range: i64, kind: RateKind) -> f64 {
-    let mut to_start = (observed.first_at - start) as f64 / 1000.0;
-    let mut to_end = (end - observed.last_at) as f64 / 1000.0;
-    let mut sampled = (observed.last_at - observed.first_at) as f64 / 1000.0;
-    let average = if observed.intervals == 0 { 0.0 } else { sampled / observed.intervals as f64 };
-    let threshold = average * 1.1;
-    if let Some(zero_at) = observed.zero_at {
-        sampled = (observed.last_at - zero_at) as f64 / 1000.0;
-        to_start = 0.0;
-    } else {
-        if to_start >= threshold {
-            to_start = average / 2.0;
+    let Observed { first_at, last_at, intervals, first, change, zero_at } = observed;
+    let layout = Layout { before: first_at - start, sampled: last_at - first_at, after: end - last_at, intervals };
+    let mut stretch = Stretch::of(layout);
+    if let Some(zero_at) = zero_at {
+        stretch = Stretch { to_start: 0.0, sampled: (last_at - zero_at) as f64 / 1000.0, ..stretch };
+    } else if kind.is_counter {
+        stretch = stretch.not_below_zero(first, change);
+    }
+    stretch.factor(range, kind)
+}
+
+/// The extrapolation of one window after the other. Samples are mostly evenly spaced, so that most windows look like one that
+/// was there before: what was divided for that one holds for this one too.
+#[derive(Debug)]
+struct Extrapolator {
+    kind: RateKind,
+    range: i64,
+    known: [(Layout, Stretch, f64); Extrapolator::KNOWN],
+}
+
+impl Extrapolator {
+    const KNOWN: usize = 16;
+
+    fn new(kind: RateKind, range: i64) -> Self {
+        let layout = Layout { before: 0, sampled: 0, after: 0, intervals: 0 };
+        let stretch = Stretch::of(layout);
+        Self { kind, range, known: [(layout, stretch, stretch.factor(range, kind)); Self::KNOWN] }
+    }
+
+    /// Whether it is for these.
+    fn suits(&self, kind: RateKind, range: i64) -> bool {
+        (self.kind, self.range) == (kind, range)
+    }
+
+    #[inline]
+    fn factor(&mut self, layout: Layout, first: f64, change: f64) -> f64 {
+        // Scrapes are late by milliseconds: neighbouring numbers get different places.
+        let slot = &mut self.known[(layout.before + 3 * layout.after) as usize % Self::KNOWN];
+        if slot.0 != layout {
+            let stretch = Stretch::of(layout);
+            *slot = (layout, stretch, stretch.factor(self.range, self.kind));
         }
-        if kind.is_counter {
-            let mut to_zero = to_start;
-            if observed.change > 0.0 && observed.first >= 0.0 {
-                to_zero = sampled * (observed.first / observed.change);
-            }
-            if to_zero < to_start {
-                to_start = to_zero;
-            }
+        let (_, stretch, factor) = slot;
+        // A counter that showed more than it grew by since was zero before the stretch begins.
+        let far_from_zero = first >= change && stretch.sampled >= stretch.to_start;
+        if far_from_zero || !self.kind.is_counter {
+            return *factor;
         }
+        stretch.not_below_zero(first, change).factor(self.range, self.kind)
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
-    }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if kind.per_second {
-        factor /= range as f64 / 1000.0;
-    }
-    factor
 }
 
 /// The function at one step.
@@ -151,24 +215,12 @@ pub(crate) fn overlaps(previous: (i64, i64), start: i64) -> bool {
     start != 0 && start < previous_at && start != previous_start
 }
 
-/// All steps of a series of floats at once: the positions of resets are found in one pass, so that a step costs no more
-/// than the resets in its window.
+/// What one series leaves to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Resets {
+pub(crate) struct RateScratch {
     /// Positions of samples that are lower than the one before.
-    positions: Vec<usize>,
-}
-
-impl Resets {
-    pub(crate) fn find(values: &[f64]) -> Self {
-        let mut positions = Vec::new();
-        for (index, pair) in values.windows(2).enumerate() {
-            if pair[1] < pair[0] {
-                positions.push(index + 1);
-            }
-        }
-        Self { positions }
-    }
+    resets: Vec<usize>,
+    extrapolator: Option<Extrapolator>,
 }
 
 /// Bounds of the windows of all steps.
@@ -177,38 +229,84 @@ pub(crate) trait Windows {
     fn window(&mut self, step: usize) -> (i64, i64, usize, usize);
 }
 
-/// `rate`, `increase` or `delta` of floats at all steps.
+/// `rate`, `increase` or `delta` of floats at all steps. The positions of resets are found in one pass, so that a
+/// step costs no more than the resets in its window.
 pub(crate) fn rate_at_all_steps(
     kind: RateKind,
-    times: &[i64],
-    values: &[f64],
+    (times, values): (&[i64], &[f64]),
     range: i64,
     windows: &mut impl Windows,
+    scratch: &mut RateScratch,
     out: &mut StepVector,
 ) {
-    let resets = if kind.is_counter { Resets::find(values) } else { Resets::default() };
-    let mut first_reset = 0;
-    for step in 0..out.steps() {
+    let RateScratch { resets, extrapolator } = scratch;
+    find_resets(if kind.is_counter { values } else { &[] }, resets);
+    let mut resets = resets.as_slice();
+    let extrapolator = match extrapolator {
+        Some(known) if known.suits(kind, range) => known,
+        other => other.insert(Extrapolator::new(kind, range)),
+    };
+    out.fill_floats(|step| {
         let (start, end, from, to) = windows.window(step);
         if to - from < 2 {
-            continue;
+            return None;
         }
         let (first, last) = (values[from], values[to - 1]);
         let mut change = last - first;
-        while first_reset < resets.positions.len() && resets.positions[first_reset] <= from {
-            first_reset += 1;
+        if !resets.is_empty() {
+            let passed = resets.iter().take_while(|position| **position <= from).count();
+            resets = &resets[passed..];
+            for &position in resets.iter().take_while(|position| **position < to) {
+                change += values[position - 1];
+            }
         }
-        for &position in resets.positions[first_reset..].iter().take_while(|position| **position < to) {
-            change += values[position - 1];
-        }
-        let observed = Observed {
-            first_at: times[from],
-            last_at: times[to - 1],
+        let (first_at, last_at) = (times[from], times[to - 1]);
+        let layout = Layout {
+            before: first_at - start,
+            sampled: last_at - first_at,
+            after: end - last_at,
             intervals: to - from - 1,
-            first,
-            change,
-            zero_at: None,
         };
-        out.set_float(step, change * extrapolation(observed, start, end, range, kind));
+        Some(change * extrapolator.factor(layout, first, change))
+    });
+}
+
+/// Fills in the positions of samples that are lower than the one before.
+fn find_resets(values: &[f64], positions: &mut Vec<usize>) {
+    positions.clear();
+    // Most counters have none: counting needs no branch.
+    let falls = values.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    if falls > 0 {
+        let falling = values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]);
+        positions.extend(falling.map(|(index, _)| index + 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What windows that look alike share must not change what any of them says.
+    #[test]
+    fn a_remembered_layout_answers_as_a_fresh_one() {
+        let kinds = [RateKind::RATE, RateKind::INCREASE, RateKind::DELTA];
+        let firsts = [0.0, 1.0, 40.0, 1e6, -3.0, f64::NAN, f64::INFINITY];
+        let changes = [0.0, 1e-3, 40.0, 1e6, -7.0, f64::NAN, f64::INFINITY];
+        for kind in kinds {
+            let mut extrapolator = Extrapolator::new(kind, 300_000);
+            for (before, intervals, after) in
+                [(5, 19, 10), (5, 19, 10), (16_500, 1, 0), (14_000, 1, 15_000), (290_000, 1, 5)]
+            {
+                let (start, first_at) = (1_000, 1_000 + before);
+                let last_at = first_at + 15_000 * intervals as i64;
+                let end = last_at + after;
+                for (first, change) in firsts.into_iter().flat_map(|first| changes.map(|change| (first, change))) {
+                    let observed = Observed { first_at, last_at, intervals, first, change, zero_at: None };
+                    let layout = Layout { before, sampled: last_at - first_at, after, intervals };
+                    let fresh = extrapolation(observed, start, end, 300_000, kind);
+                    assert_eq!(extrapolator.factor(layout, first, change).to_bits(), fresh.to_bits(), "{observed:?}");
+                }
+            }
+        }
     }
 }

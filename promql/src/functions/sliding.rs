@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::over_time::{mean_of, nan_first, quantile_of_sorted, sum_of};
-use super::rate::Windows;
+use super::rate::{RateScratch, Windows};
 use crate::eval::steps::StepVector;
 
 /// Memory that the series of a query use one after the other.
@@ -20,6 +20,7 @@ pub(crate) struct Scratch {
     candidates: VecDeque<usize>,
     /// The samples of the current window by rising value.
     sorted: Vec<f64>,
+    pub(crate) rate: RateScratch,
 }
 
 /// How large a window's sum must be, compared with the running sums, to be taken as their difference.
@@ -29,10 +30,10 @@ impl Scratch {
     /// `sum_over_time`, or `avg_over_time` if `is_mean`.
     pub(crate) fn sums(&mut self, values: &[f64], windows: &mut impl Windows, is_mean: bool, out: &mut StepVector) {
         let largest = self.run_up(values);
-        for step in 0..out.steps() {
+        out.fill_floats(|step| {
             let (_, _, from, to) = windows.window(step);
             if from == to {
-                continue;
+                return None;
             }
             let count = (to - from) as f64;
             let ((before, lost_before), (after, lost_after)) = (self.sums[from], self.sums[to]);
@@ -45,8 +46,8 @@ impl Scratch {
             } else {
                 sum_of(&values[from..to])
             };
-            out.set_float(step, value);
-        }
+            Some(value)
+        });
     }
 
     /// Fills the running sums and answers the largest of them; infinite if one of them is not finite.
@@ -73,27 +74,26 @@ impl Scratch {
         better: impl Fn(f64, f64) -> bool,
         out: &mut StepVector,
     ) {
-        self.candidates.clear();
+        let Self { candidates, .. } = self;
+        candidates.clear();
         let mut seen = 0;
-        for step in 0..out.steps() {
+        out.fill_floats(|step| {
             let (_, _, from, to) = windows.window(step);
             for (position, &value) in values.iter().enumerate().take(to).skip(seen.max(from)) {
                 if value.is_nan() {
                     continue;
                 }
-                while self.candidates.back().is_some_and(|&last| better(value, values[last])) {
-                    self.candidates.pop_back();
+                while candidates.back().is_some_and(|&last| better(value, values[last])) {
+                    candidates.pop_back();
                 }
-                self.candidates.push_back(position);
+                candidates.push_back(position);
             }
             seen = to.max(seen);
-            while self.candidates.front().is_some_and(|&first| first < from) {
-                self.candidates.pop_front();
+            while candidates.front().is_some_and(|&first| first < from) {
+                candidates.pop_front();
             }
-            if from < to {
-                out.set_float(step, self.candidates.front().map_or(f64::NAN, |&first| values[first]));
-            }
-        }
+            (from < to).then(|| candidates.front().map_or(f64::NAN, |&first| values[first]))
+        });
     }
 
     /// `quantile_over_time`.

@@ -99,6 +99,9 @@ fn describe_selector(selector: &Selector) -> String {
         Answers::Time => text.push_str(", times of samples"),
         Answers::Start => text.push_str(", start timestamps of samples"),
     }
+    if let Some(projection) = &selector.projection {
+        let _ = write!(text, ", only labels ({})", projection.labels.join(", "));
+    }
     if selector.statistics_only {
         text.push_str(", only count and sum");
     }

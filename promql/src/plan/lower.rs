@@ -203,6 +203,7 @@ impl Lowering {
             extension: None,
             answers: Answers::Value,
             statistics_only: false,
+            projection: None,
             function: "info",
         };
         let span = call.args.get(1).map_or(call.span, |arg| arg.span);
@@ -280,6 +281,7 @@ impl Lowering {
             extension: selector.extension,
             answers,
             statistics_only: false,
+            projection: None,
             function: "",
         })
     }

@@ -10,7 +10,7 @@ pub(crate) mod lower;
 pub(crate) mod reach;
 pub(crate) mod rewrite;
 
-use ferula_model::Matcher;
+use ferula_model::{METRIC_NAME, MatchOp, Matcher};
 
 use crate::check::{ScalarOp, SetOp, VectorOp};
 use crate::functions::{Function, FunctionId};
@@ -209,6 +209,24 @@ pub(crate) struct Selector {
     pub(crate) statistics_only: bool,
     /// The function or aggregation that looks at the samples; a hint for the storage.
     pub(crate) function: &'static str,
+    /// The only labels that are looked at; `None` if all of them may be.
+    pub(crate) projection: Option<Projection>,
+}
+
+/// What is looked at of the labels of a selector's series.
+#[derive(Clone, Debug)]
+pub(crate) struct Projection {
+    /// The labels, rising.
+    pub(crate) labels: Vec<String>,
+    /// The names will be dropped, and then no two series may be equal.
+    pub(crate) drops_names: bool,
+}
+
+impl Selector {
+    /// Whether all series have the same name.
+    pub(crate) fn has_one_name(&self) -> bool {
+        self.matchers.iter().any(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
+    }
 }
 
 /// What an instant selector answers for the sample it found.

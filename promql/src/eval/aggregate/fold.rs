@@ -37,7 +37,7 @@ pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> 
         let _hold = env.limits.hold(steps as u64, accumulator.heap_bytes())?;
         let mut vector = worker.take(steps);
         for &member in &group.members[piece.members.clone()] {
-            env.limits.check("expression evaluation")?;
+            worker.check(env.limits)?;
             if let Some(held) = child.held(member) {
                 accumulator.add(held, child.heads()[member].labels.metric_name(), aggregation, worker)?;
             } else {
@@ -315,9 +315,16 @@ impl Variance {
 #[inline]
 fn for_each_present(vector: &StepVector, present: &mut Bitmap, mut add: impl FnMut(usize, f64, bool)) {
     for (index, &word) in vector.present.words().iter().enumerate() {
+        let known = present.words()[index];
+        let base = index * 64;
+        if word == u64::MAX && known == u64::MAX {
+            for (step, &value) in (base..).zip(&vector.floats[base..base + 64]) {
+                add(step, value, false);
+            }
+            continue;
+        }
         for bit in Ones(word) {
-            let step = index * 64 + bit;
-            add(step, vector.floats[step], !present.get(step));
+            add(base + bit, vector.floats[base + bit], known & (1 << bit) == 0);
         }
     }
     present.union(&vector.present);

@@ -26,7 +26,7 @@ pub(crate) fn limitk(aggregation: &Aggregation<'_>, child: &dyn Operator) -> Res
                 hear(env, child, &groups[index].members[nth..], worker)?;
                 break;
             }
-            env.limits.check("expression evaluation")?;
+            worker.check(env.limits)?;
             let mut vector = StepVector::default();
             child.compute(member, worker, &mut vector)?;
             for (step, left) in left.iter_mut().enumerate() {

@@ -11,11 +11,10 @@ pub(crate) mod limit;
 pub(crate) mod rank;
 pub(crate) mod spread;
 
-use std::collections::HashMap;
-
 use ferula_model::{Labels, METRIC_NAME};
 
 use super::build::ScalarSteps;
+use super::label_sets::LabelSets;
 use super::{Env, Head, Held, Operator};
 use crate::error::QueryError;
 use crate::functions::note::Place;
@@ -46,41 +45,41 @@ pub(crate) struct Group {
 }
 
 /// The labels that a grouping leaves of a series.
-pub(crate) fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
-    if grouping.without {
-        Labels::from_sorted(
-            labels
-                .iter()
-                .filter(|(name, _)| *name != METRIC_NAME && !grouping.labels.iter().any(|label| label == name)),
-        )
-    } else if grouping.labels.is_empty() {
-        Labels::empty()
-    } else {
-        Labels::from_sorted(labels.iter().filter(|(name, _)| grouping.labels.iter().any(|label| label == name)))
-    }
+fn group_labels<'l>(
+    labels: &'l Labels,
+    grouping: &'l Grouping,
+) -> impl Iterator<Item = (&'l str, &'l str)> + Clone + 'l {
+    let is_named = |name: &str| grouping.labels.iter().any(|label| label == name);
+    labels.iter().filter(
+        move |(name, _)| {
+            if grouping.without { *name != METRIC_NAME && !is_named(name) } else { is_named(name) }
+        },
+    )
 }
 
 /// Forms groups in the order of their first members.
 pub(crate) fn form_groups(heads: &[Head], grouping: &Grouping) -> Vec<Group> {
-    let mut known: HashMap<Labels, usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
     if !grouping.without && grouping.labels.is_empty() {
         if heads.is_empty() {
-            return groups;
+            return Vec::new();
         }
         let drop_name = heads.iter().any(|head| head.drop_name);
         return vec![Group { head: Head { labels: Labels::empty(), drop_name }, members: (0..heads.len()).collect() }];
     }
+    let mut sets = LabelSets::default();
+    let mut groups: Vec<(bool, Vec<usize>)> = Vec::new();
     for (index, head) in heads.iter().enumerate() {
-        let labels = group_labels(&head.labels, grouping);
-        let group = *known.entry(labels).or_insert_with_key(|labels| {
-            groups.push(Group { head: Head::new(labels.clone()), members: Vec::new() });
-            groups.len() - 1
-        });
-        groups[group].members.push(index);
-        groups[group].head.drop_name |= head.drop_name;
+        let number = sets.number(group_labels(&head.labels, grouping));
+        groups.resize_with(sets.len(), Default::default);
+        let (drop_name, members) = &mut groups[number];
+        *drop_name |= head.drop_name;
+        members.push(index);
     }
-    groups
+    let heads = sets.into_sets().into_iter();
+    heads
+        .zip(groups)
+        .map(|(labels, (drop_name, members))| Group { head: Head { labels, drop_name }, members })
+        .collect()
 }
 
 /// Evaluates an aggregation over its operand.

@@ -58,7 +58,7 @@ pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> 
         let mut best: Vec<Vec<Entry>> = vec![Vec::new(); steps];
         let mut vector = worker.take(steps);
         for &member in &groups[index].members {
-            env.limits.check("expression evaluation")?;
+            worker.check(env.limits)?;
             child.compute(member, worker, &mut vector)?;
             let ignored = |(histogram, count): (&Option<_>, &usize)| histogram.is_some() && *count > 0;
             if vector.histograms.iter().zip(&counts).any(ignored) {

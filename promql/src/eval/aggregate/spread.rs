@@ -6,6 +6,7 @@ use ferula_model::number::{FloatForm, format_float};
 
 use super::{Aggregation, form_groups};
 use crate::error::QueryError;
+use crate::eval::label_sets::ByLabels;
 use crate::eval::steps::{PointRef, StepVector};
 use crate::eval::{Head, Held, Operator, Worker, parallel};
 use crate::functions::note::Notes;
@@ -40,7 +41,7 @@ pub(crate) fn quantile(aggregation: &Aggregation<'_>, child: &dyn Operator) -> R
         let mut vector = worker.take(steps);
         let mut holds = Vec::new();
         for &member in &groups[index].members {
-            env.limits.check("expression evaluation")?;
+            worker.check(env.limits)?;
             child.compute(member, worker, &mut vector)?;
             if vector.has_histograms() {
                 Notes::new(&mut worker.annotations, aggregation.place).histogram_ignored_in_aggregation("quantile");
@@ -78,7 +79,7 @@ pub(crate) fn count_values(aggregation: &Aggregation<'_>, child: &dyn Operator) 
         let mut holds = Vec::new();
         let mut vector = worker.take(steps);
         for &member in &group.members {
-            env.limits.check("expression evaluation")?;
+            worker.check(env.limits)?;
             child.compute(member, worker, &mut vector)?;
             for step in 0..steps {
                 let text = match vector.get(step) {
@@ -118,15 +119,15 @@ fn merged(series: Vec<(Head, StepVector)>, steps: usize, aggregation: &Aggregati
     if !aggregation.grouping.labels.iter().any(|label| label == aggregation.label) && !aggregation.grouping.without {
         return Held::new(steps, series, aggregation.env.limits);
     }
-    let mut positions = std::collections::HashMap::new();
+    let mut positions = ByLabels::new();
     let mut out: Vec<(Head, StepVector)> = Vec::with_capacity(series.len());
     for (head, vector) in series {
         match positions.entry(head.labels.clone()) {
-            std::collections::hash_map::Entry::Vacant(vacant) => {
+            hashbrown::hash_map::Entry::Vacant(vacant) => {
                 vacant.insert(out.len());
                 out.push((head, vector));
             }
-            std::collections::hash_map::Entry::Occupied(occupied) => {
+            hashbrown::hash_map::Entry::Occupied(occupied) => {
                 let into = &mut out[*occupied.get()].1;
                 for step in vector.present.iter() {
                     let before = if into.present.get(step) { into.floats[step] } else { 0.0 };

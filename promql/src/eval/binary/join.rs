@@ -4,7 +4,6 @@
 //! "many" side (of a one-to-one join: the left) are computed one after the other against it. A meeting knows nothing
 //! of the others, so meetings spread over threads and each holds only its own series.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ferula_model::Labels;
@@ -14,8 +13,9 @@ use super::element::{self, BinaryNote, Outcome};
 use super::matching::{Meeting, Signature, meetings};
 use crate::check::{ArithmeticOp, VectorOp};
 use crate::error::QueryError;
+use crate::eval::label_sets::ByLabels;
 use crate::eval::steps::{Bitmap, Point, PointRef, StepVector};
-use crate::eval::{Env, Head, Held, Operator, Worker, hear, parallel};
+use crate::eval::{Env, Head, Held, Operator, Worker, hear, is_metadata_label, parallel};
 use crate::functions::note::{Notes, Place};
 use crate::syntax::ast::{Cardinality, VectorMatching};
 
@@ -199,7 +199,7 @@ impl<'a> Sides<'a> {
         let mut worker = Worker::default();
         let mut vector = StepVector::default();
         for index in 0..self.many.heads().len() {
-            self.join.env.limits.check("expression evaluation")?;
+            worker.check(self.join.env.limits)?;
             self.many.compute(index, &mut worker, &mut vector)?;
             presence.union(&vector.presence());
         }
@@ -214,24 +214,29 @@ impl<'a> Sides<'a> {
         let drops = matches!(self.join.op, VectorOp::Arithmetic(_));
         let is_bool = matches!(self.join.op, VectorOp::CompareBool(_));
         let delayed = self.join.env.settings.delayed_name_removal;
-        let mut builder = many.labels.to_builder();
-        if drops || (is_bool && !delayed) {
-            builder.retain(|name, _| !crate::eval::is_metadata_label(name));
+        let drops = drops || (is_bool && !delayed);
+        let one_to_one = matching.cardinality == Cardinality::OneToOne;
+        let listed = |names: &[String], name: &str| names.iter().any(|listed| listed == name);
+        let kept = many.labels.iter().filter(|(name, _)| {
+            !(drops && is_metadata_label(name)
+                || one_to_one && listed(&matching.labels, name) != matching.on
+                || listed(&matching.include, name))
+        });
+        let drop_name = delayed && is_bool;
+        if matching.include.is_empty() {
+            return Head { labels: Labels::from_sorted(kept), drop_name };
         }
-        if matching.cardinality == Cardinality::OneToOne {
-            let listed = |name: &str| matching.labels.iter().any(|label| label == name);
-            builder.retain(|name, _| listed(name) == matching.on);
-        }
-        for name in &matching.include {
-            builder.set(name, one.get(name).unwrap_or_default());
-        }
-        Head { labels: builder.build(), drop_name: delayed && is_bool }
+        let included = matching.include.iter().map(|name| (name.as_str(), one.get(name).unwrap_or_default()));
+        let mut pairs: Vec<(&str, &str)> = kept.chain(included).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        Head { labels: Labels::from_sorted(pairs), drop_name }
     }
 }
 
 /// The results of one meeting, by labels.
 struct Outputs {
-    positions: HashMap<Labels, usize>,
+    positions: ByLabels<usize>,
     series: Vec<(Head, StepVector)>,
     /// For each result, the steps at which it already has a match, even one that was filtered out.
     matched: Vec<Bitmap>,
@@ -242,7 +247,7 @@ struct Outputs {
 impl Outputs {
     fn new(sides: &Sides<'_>, meeting: &Meeting) -> Self {
         Self {
-            positions: HashMap::new(),
+            positions: ByLabels::new(),
             series: Vec::new(),
             matched: Vec::new(),
             signature_head: Head::new(meeting.signature.clone()),
@@ -277,7 +282,7 @@ impl Pairing<'_> {
         let mut taken = Bitmap::with_steps(steps);
         let mut vector = worker.take(steps);
         for &many in manies {
-            self.sides.join.env.limits.check("expression evaluation")?;
+            worker.check(self.sides.join.env.limits)?;
             self.sides.many.compute(many, worker, &mut vector)?;
             if !(manies.len() == 1 && self.pair_floats(many, &vector)) {
                 self.pair_series(many, &vector, &mut taken, worker);

@@ -1,10 +1,9 @@
 //! Vector matching: which series of two sides may meet?
 
-use std::collections::HashMap;
-
 use ferula_model::{Labels, METRIC_NAME};
 
 use crate::eval::Head;
+use crate::eval::label_sets::LabelSets;
 
 /// What decides whether two series match.
 #[derive(Clone, Copy, Debug)]
@@ -14,15 +13,16 @@ pub(crate) struct Signature<'a> {
     pub(crate) labels: &'a [String],
 }
 
-impl Signature<'_> {
+impl<'a> Signature<'a> {
     /// The labels that must be equal.
-    pub(crate) fn of(&self, labels: &Labels) -> Labels {
-        let named = |name: &str| self.labels.iter().any(|label| label == name);
-        if self.on {
-            Labels::from_sorted(labels.iter().filter(|(name, _)| named(name)))
-        } else {
-            Labels::from_sorted(labels.iter().filter(|(name, _)| *name != METRIC_NAME && !named(name)))
-        }
+    pub(crate) fn of<'l>(&'l self, labels: &'l Labels) -> impl Iterator<Item = (&'l str, &'l str)> + Clone + 'l
+    where
+        'a: 'l,
+    {
+        labels.iter().filter(|(name, _)| {
+            let is_named = self.labels.iter().any(|label| label == name);
+            if self.on { is_named } else { *name != METRIC_NAME && !is_named }
+        })
     }
 }
 
@@ -38,23 +38,17 @@ pub(crate) struct Meeting {
 
 /// All meetings, in the order in which their first series comes, left before right.
 pub(crate) fn meetings(left: &[Head], right: &[Head], signature: Signature<'_>) -> Vec<Meeting> {
-    let mut known: HashMap<Labels, usize> = HashMap::new();
-    let mut meetings: Vec<Meeting> = Vec::new();
-    let mut place = |labels: Labels, meetings: &mut Vec<Meeting>| {
-        *known.entry(labels).or_insert_with_key(|labels| {
-            meetings.push(Meeting { signature: labels.clone(), left: Vec::new(), right: Vec::new() });
-            meetings.len() - 1
-        })
-    };
-    for (index, head) in left.iter().enumerate() {
-        let at = place(signature.of(&head.labels), &mut meetings);
-        meetings[at].left.push(index);
+    let mut sets = LabelSets::default();
+    let mut sides: Vec<[Vec<usize>; 2]> = Vec::new();
+    for (side, heads) in [left, right].into_iter().enumerate() {
+        for (index, head) in heads.iter().enumerate() {
+            let number = sets.number(signature.of(&head.labels));
+            sides.resize_with(sets.len(), Default::default);
+            sides[number][side].push(index);
+        }
     }
-    for (index, head) in right.iter().enumerate() {
-        let at = place(signature.of(&head.labels), &mut meetings);
-        meetings[at].right.push(index);
-    }
-    meetings
+    let signatures = sets.into_sets().into_iter();
+    signatures.zip(sides).map(|(signature, [left, right])| Meeting { signature, left, right }).collect()
 }
 
 #[cfg(test)]
@@ -65,8 +59,9 @@ mod tests {
     fn names_never_take_part_unless_asked_for() {
         let labels = Labels::from_pairs([("__name__", "a"), ("x", "1"), ("y", "2")]);
         let ignoring = ["y".to_owned()];
-        assert_eq!(Signature { on: false, labels: &ignoring }.of(&labels).to_string(), "{x=\"1\"}");
+        let of = |on, names| Labels::from_sorted(Signature { on, labels: names }.of(&labels)).to_string();
+        assert_eq!(of(false, &ignoring), "{x=\"1\"}");
         let on = ["__name__".to_owned(), "absent".to_owned()];
-        assert_eq!(Signature { on: true, labels: &on }.of(&labels).to_string(), "{__name__=\"a\"}");
+        assert_eq!(of(true, &on), "{__name__=\"a\"}");
     }
 }

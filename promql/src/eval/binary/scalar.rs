@@ -5,7 +5,7 @@ use crate::check::{ArithmeticOp, CompareOp, VectorOp};
 use crate::error::QueryError;
 use crate::eval::build::ScalarSteps;
 use crate::eval::steps::{Point, PointRef, StepVector};
-use crate::eval::{BoxOperator, Env, Head, Operator, Worker};
+use crate::eval::{BoxOperator, Env, Head, Operator, Worker, renamed};
 use crate::functions::note::{Notes, Place};
 
 /// Combines each series with the scalar, step by step.
@@ -29,7 +29,7 @@ impl<'q> WithScalar<'q> {
     ) -> Self {
         let drops_name = matches!(op, VectorOp::Arithmetic(_) | VectorOp::CompareBool(_));
         let name = |head: &Head| if drops_name { env.settings.without_name(head) } else { head.clone() };
-        let heads = child.heads().iter().map(name).collect();
+        let heads = renamed(child.heads(), name);
         Self { child, heads, op, scalar, scalar_left, place }
     }
 
@@ -130,5 +130,9 @@ impl Operator for WithScalar<'_> {
             self.one_by_one(&mut Notes::new(&mut worker.annotations, self.place), out);
         }
         Ok(())
+    }
+
+    fn is_distinct(&self) -> bool {
+        self.child.is_distinct()
     }
 }

@@ -4,9 +4,10 @@
 //! about their surroundings.
 //!
 //! - [`hints`]: which function looks at the samples. - [`statistics`]: where only count and sum are looked at.
-//! - [`push_down`]: which labels the other side of a join will have.
+//! - [`push_down`]: which labels the other side of a join will have. - [`projection`]: which labels are looked at.
 
 mod hints;
+mod projection;
 mod push_down;
 mod statistics;
 
@@ -17,4 +18,5 @@ pub(crate) fn rewrite(plan: &mut Plan) {
     hints::rewrite(plan);
     statistics::rewrite(plan);
     push_down::rewrite(plan);
+    projection::rewrite(plan);
 }

@@ -66,23 +66,27 @@ fn selector_below(plan: &Plan, id: NodeId) -> Option<NodeId> {
         Kind::Select(_) | Kind::RangeSelect { .. } => Some(id),
         Kind::WithScalar { vector, .. } => selector_below(plan, *vector),
         Kind::Negate(child) => selector_below(plan, *child),
-        Kind::Call { function, args } => {
-            let changes_labels = matches!(
-                function,
-                FunctionId::LabelReplace
-                    | FunctionId::LabelJoin
-                    | FunctionId::Absent
-                    | FunctionId::AbsentOverTime
-                    | FunctionId::Vector
-                    | FunctionId::Info
-                    | FunctionId::HistogramQuantile
-                    | FunctionId::HistogramQuantiles
-                    | FunctionId::HistogramFraction
-            );
-            let types = function.signature().args;
-            let at = types.iter().position(|arg| matches!(arg, ValueType::Vector | ValueType::Matrix))?;
-            if changes_labels { None } else { selector_below(plan, *args.get(at)?) }
-        }
+        Kind::Call { function, args } => selector_below(plan, operand_under_its_labels(*function, args)?),
         _ => None,
     }
+}
+
+/// The operand of a function whose series are those of the operand, but for the name.
+pub(super) fn operand_under_its_labels(function: FunctionId, args: &[NodeId]) -> Option<NodeId> {
+    let changes_labels = matches!(
+        function,
+        FunctionId::LabelReplace
+            | FunctionId::LabelJoin
+            | FunctionId::Absent
+            | FunctionId::AbsentOverTime
+            | FunctionId::Vector
+            | FunctionId::Scalar
+            | FunctionId::Info
+            | FunctionId::HistogramQuantile
+            | FunctionId::HistogramQuantiles
+            | FunctionId::HistogramFraction
+    );
+    let types = function.signature().args;
+    let at = types.iter().position(|arg| matches!(arg, ValueType::Vector | ValueType::Matrix))?;
+    if changes_labels { None } else { args.get(at).copied() }
 }
