@@ -148,7 +148,6 @@ impl Backfill {
 fn encode_group(group: &[(usize, Sample)], chunks: &mut Vec<EncodedChunk>) {
     let mut columns = Columns::default();
     let mut previous = None;
-    let mut floats = FloatEncoding::Xor;
     for (_, sample) in group {
         let time = sample.timestamp.0;
         if previous.replace(time) == Some(time) {
@@ -160,9 +159,6 @@ fn encode_group(group: &[(usize, Sample)], chunks: &mut Vec<EncodedChunk>) {
                 columns.times.push(time);
                 columns.values.push(*value);
                 columns.starts.push(start);
-                if start != 0 {
-                    floats = FloatEncoding::Xor2;
-                }
             }
             Value::Histogram(histogram) => {
                 columns.histogram_times.push(time);
@@ -171,5 +167,5 @@ fn encode_group(group: &[(usize, Sample)], chunks: &mut Vec<EncodedChunk>) {
             }
         }
     }
-    encode(&columns, floats, chunks);
+    encode(&columns, FloatEncoding::Xor, chunks);
 }

@@ -2,6 +2,8 @@
 
 use ferula_model::{Columns, CounterResetHint, Histogram};
 
+use crate::chunk::push_start;
+
 /// How many samples of each kind there are: where what is appended next begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mark {
@@ -39,22 +41,25 @@ pub(crate) fn retain_from(columns: &mut Columns, mark: Mark, after_hole: bool, k
     end > mark.histograms && expected != end
 }
 
-/// Keeps the samples of `columns` that `all` has as well, bit for bit. `all` holds every moment of `columns`.
+/// Keeps the samples of `columns` that `all` has as well, bit for bit and with the same start. `all` holds every moment of
+/// `columns`.
 pub(crate) fn keep_same(columns: &mut Columns, all: &Columns) {
-    let float = |time: i64| all.times.binary_search(&time).ok().and_then(|at| all.values.get(at));
-    let histogram = |time: i64| all.histogram_times.binary_search(&time).ok().and_then(|at| all.histograms.get(at));
-    let floats: Vec<bool> = columns
-        .times
-        .iter()
-        .zip(&columns.values)
-        .map(|(time, value)| float(*time).is_some_and(|known| known.to_bits() == value.to_bits()))
-        .collect();
-    let histograms: Vec<bool> = columns
-        .histogram_times
-        .iter()
-        .zip(&columns.histograms)
-        .map(|(time, value)| histogram(*time).is_some_and(|known| without_hint(known).same_bits(&without_hint(value))))
-        .collect();
+    let start = |starts: &[i64], at: usize| starts.get(at).copied().unwrap_or(0);
+    let is_same_float = |at: usize, time: &i64, value: &f64| {
+        let there =
+            all.times.binary_search(time).ok().filter(|&there| start(&all.starts, there) == start(&columns.starts, at));
+        there.and_then(|there| all.values.get(there)).is_some_and(|known| known.to_bits() == value.to_bits())
+    };
+    let is_same_histogram = |at: usize, time: &i64, value: &Histogram| {
+        let there = all.histogram_times.binary_search(time).ok();
+        let there = there.filter(|&there| start(&all.histogram_starts, there) == start(&columns.histogram_starts, at));
+        let known = there.and_then(|there| all.histograms.get(there));
+        known.is_some_and(|known| without_hint(known).same_bits(&without_hint(value)))
+    };
+    let floats = columns.times.iter().zip(&columns.values).enumerate();
+    let floats: Vec<bool> = floats.map(|(at, (time, value))| is_same_float(at, time, value)).collect();
+    let histograms = columns.histogram_times.iter().zip(&columns.histograms).enumerate();
+    let histograms: Vec<bool> = histograms.map(|(at, (time, value))| is_same_histogram(at, time, value)).collect();
     let gone: std::collections::HashSet<i64> = (columns.times.iter().zip(floats))
         .chain(columns.histogram_times.iter().zip(histograms))
         .filter_map(|(time, keep)| (!keep).then_some(*time))
@@ -157,16 +162,6 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Start columns exist only from the first start on.
-fn push_start(starts: &mut Vec<i64>, samples_before: usize, start: i64) {
-    if start != 0 && starts.is_empty() {
-        starts.resize(samples_before, 0);
-    }
-    if start != 0 || !starts.is_empty() {
-        starts.push(start);
-    }
-}
-
 /// The same histogram with an unknown counter-reset hint, unless it is a gauge.
 pub(crate) fn without_hint(histogram: &Histogram) -> Histogram {
     let keep = matches!(histogram.counter_reset(), CounterResetHint::Gauge | CounterResetHint::Unknown);
@@ -212,6 +207,19 @@ mod tests {
             (vec![1, 3, 4], vec![1.0, 3.0, 4.0], vec![10, 30, 40])
         );
         assert_eq!((columns.histogram_times, columns.histograms.len()), (vec![5], 1));
+    }
+
+    #[test]
+    fn the_same_sample_has_the_same_start() {
+        let mut columns = floats(&[(1, 1.0), (2, 2.0), (3, 3.0)]);
+        columns.starts = vec![10, 20, 0];
+        columns.histogram_times = vec![4, 5];
+        columns.histograms = vec![histogram(4, CounterResetHint::Unknown), histogram(5, CounterResetHint::Unknown)];
+        let mut all = columns.clone();
+        all.starts[1] = 21;
+        all.histogram_starts = vec![0, 7];
+        keep_same(&mut columns, &all);
+        assert_eq!((columns.times, columns.starts, columns.histogram_times), (vec![1, 3], vec![10, 0], vec![4]));
     }
 
     #[test]

@@ -15,9 +15,12 @@ use thiserror::Error;
 
 use crate::block::meta::HINT_OUT_OF_ORDER;
 use crate::block::{BlockDirectory, BlockDirectoryOptions, BlockError, BlockMeta, BlockOptions, Quarantined, Ulids};
+use crate::chunk::FloatEncoding;
 use crate::compact::{CompactionOptions, Retention};
 use crate::fs::{Context, Fs, FsError, Lock, RealFs, create_durably};
-use crate::head::{Cardinality, Head, HeadOptions, HeadStats, ReplayError, ReplayProgress, ReplayReport, WalReplay};
+use crate::head::{
+    Cardinality, Head, HeadOptions, HeadStats, ReplayError, ReplayProgress, ReplayReport, StartStorage, WalReplay,
+};
 use crate::maintain::{Maintenance, MaintenanceStats};
 use crate::snapshot::Snapshot;
 use crate::wal::SEGMENT_BYTES_DEFAULT;
@@ -209,6 +212,22 @@ impl DbBuilder {
         self
     }
 
+    /// Which start timestamps are kept with their samples, from the log to the blocks; queries give them back. Default: none.
+    ///
+    /// What is on disk is read whatever is chosen here, so that it may be switched on and off.
+    #[must_use]
+    pub fn start_timestamps(mut self, starts: StartStorage) -> Self {
+        self.head.starts = starts;
+        self
+    }
+
+    /// How floats without start timestamps are encoded in new chunks. Default: [`FloatEncoding::Xor`], which everything reads.
+    #[must_use]
+    pub fn float_encoding(mut self, encoding: FloatEncoding) -> Self {
+        self.head.floats = encoding;
+        self
+    }
+
     /// Bytes of a segment of the log. Default: 128 MiB.
     #[must_use]
     pub fn wal_segment_bytes(mut self, bytes: u64) -> Self {
@@ -372,6 +391,8 @@ impl Db {
                 segment_bytes: SEGMENT_BYTES_DEFAULT,
                 compression: WalCompression::Snappy,
                 snapshot_on_close: true,
+                starts: StartStorage::None,
+                floats: FloatEncoding::Xor,
             },
         }
     }

@@ -65,5 +65,5 @@ pub mod fuzz {
 
 pub use db::{Db, DbBuilder, DbError, DbStats, Durability, OpenError};
 pub use distribution::{ChunkStats, Distribution};
-pub use head::{Cardinality, HeadStats, LogStats, ReplayError, ReplayProgress, ReplayReport, WalReplay};
+pub use head::{Cardinality, HeadStats, LogStats, ReplayError, ReplayProgress, ReplayReport, StartStorage, WalReplay};
 pub use maintain::{MaintenanceStats, Reload, Tick};

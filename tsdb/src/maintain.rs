@@ -16,6 +16,7 @@ use ferula_model::{Matcher, TimeRange, Timestamp, millis};
 
 use crate::block::meta::HINT_OUT_OF_ORDER;
 use crate::block::{BlockError, BlockMeta, Compacted};
+use crate::chunk::FloatEncoding;
 use crate::compact::{Deletions, Retention, Usage};
 use crate::db::{Db, DbError};
 use crate::distribution::{COMPACTION_SECONDS, Distribution, SECONDS};
@@ -67,6 +68,7 @@ pub struct Reload {
     retention: Option<Retention>,
     out_of_order_window: Option<Duration>,
     exemplars: Option<usize>,
+    float_encoding: Option<FloatEncoding>,
 }
 
 impl Reload {
@@ -79,6 +81,12 @@ impl Reload {
     /// How late a sample may be; zero: not at all.
     pub fn out_of_order_window(mut self, window: Duration) -> Self {
         self.out_of_order_window = Some(window);
+        self
+    }
+
+    /// How floats without start timestamps are encoded in chunks that begin from now on.
+    pub fn float_encoding(mut self, encoding: FloatEncoding) -> Self {
+        self.float_encoding = Some(encoding);
         self
     }
 
@@ -427,12 +435,15 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// The log of late samples could not be begun; retention and exemplars are changed all the same.
+    /// The log of late samples could not be begun; everything else is changed all the same.
     pub fn set_options(&self, reload: &Reload) -> Result<(), DbError> {
         if let Some(retention) = reload.retention {
             let mut options = self.blocks.options();
             options.retention = retention;
             self.blocks.set_options(options);
+        }
+        if let Some(encoding) = reload.float_encoding {
+            self.head.set_float_encoding(encoding);
         }
         self.head.set_options(None, reload.exemplars)?;
         Ok(self.head.set_options(reload.out_of_order_window.map(millis), None)?)

@@ -243,7 +243,7 @@ fn verify_chunks(
         columns.clear();
         let said = block.chunk(chunk.reference).and_then(|bytes| {
             block.decode(chunk.reference, TimeRange::ALL, &mut columns)?;
-            Ok(chunk::sample_count(bytes.bytes).unwrap_or(0))
+            Ok(chunk::sample_count(bytes.encoding, bytes.bytes).unwrap_or(0))
         });
         match said {
             Err(error) => damage(&format_args!("series {series}: {error}")),

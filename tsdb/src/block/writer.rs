@@ -253,7 +253,7 @@ impl RawBlockWriter {
     /// Writes a chunk and counts its samples.
     pub(crate) fn chunk(&mut self, chunk: NewChunk<'_>) -> Result<ChunkRef, BlockError> {
         let NewChunk { min_time, max_time, encoding, bytes } = chunk;
-        let samples = chunk::sample_count(bytes).map_err(|error| BlockError::Corrupt {
+        let samples = chunk::sample_count(encoding, bytes).map_err(|error| BlockError::Corrupt {
             path: self.dir.path.clone(),
             offset: 0,
             problem: error.to_string(),

@@ -16,6 +16,48 @@ pub struct BitWriter<'a> {
 pub trait PutBits {
     /// Appends the lowest `count` (1 to 64) bits of `value`; higher bits are ignored.
     fn put(&mut self, value: u64, count: u32);
+
+    /// Appends an unsigned LEB128 integer.
+    #[inline]
+    fn put_uvarint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(value & 0x7F | 0x80, 8);
+            value >>= 7;
+        }
+        self.put(value, 8);
+    }
+
+    /// Appends a zigzag LEB128 integer.
+    #[inline]
+    fn put_varint(&mut self, value: i64) {
+        self.put_uvarint(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    /// Appends a signed integer as prefix and two's complement: the smaller, the shorter.
+    fn put_varbit(&mut self, value: i64) {
+        if value == 0 {
+            return self.put(0, 1);
+        }
+        let class = VARBIT_WIDTHS.iter().position(|&width| fits(value, width)).unwrap_or(VARBIT_WIDTHS.len() - 1);
+        put_class(self, class, value as u64);
+    }
+
+    /// Appends an unsigned integer as prefix and value: the smaller, the shorter.
+    fn put_uvarbit(&mut self, value: u64) {
+        if value == 0 {
+            return self.put(0, 1);
+        }
+        let class = VARBIT_WIDTHS.iter().position(|&width| width == 64 || value >> width == 0).unwrap_or(7);
+        put_class(self, class, value);
+    }
+}
+
+fn put_class(bits: &mut (impl PutBits + ?Sized), class: usize, value: u64) {
+    match class {
+        7 => bits.put(0xFF, 8),
+        class => bits.put((1 << (class + 2)) - 2, class as u32 + 2),
+    }
+    bits.put(value, VARBIT_WIDTHS.get(class).copied().unwrap_or(64));
 }
 
 impl PutBits for BitWriter<'_> {
@@ -25,7 +67,7 @@ impl PutBits for BitWriter<'_> {
     }
 }
 
-/// Up to 24 bytes of bits on their way to a buffer: one copy for all the pieces of a sample.
+/// Up to 31 bytes of bits on their way to a buffer: one copy for all the pieces of a sample.
 #[derive(Debug)]
 pub struct StagedBits {
     words: [u8; 32],
@@ -114,46 +156,6 @@ impl<'a> BitWriter<'a> {
         for byte in bytes {
             self.put(u64::from(*byte), 8);
         }
-    }
-
-    /// Appends an unsigned LEB128 integer.
-    pub fn put_uvarint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.put(value & 0x7F | 0x80, 8);
-            value >>= 7;
-        }
-        self.put(value, 8);
-    }
-
-    /// Appends a zigzag LEB128 integer.
-    pub fn put_varint(&mut self, value: i64) {
-        self.put_uvarint(((value << 1) ^ (value >> 63)) as u64);
-    }
-
-    /// Appends a signed integer as prefix and two's complement: the smaller, the shorter.
-    pub fn put_varbit(&mut self, value: i64) {
-        if value == 0 {
-            return self.put(0, 1);
-        }
-        let class = VARBIT_WIDTHS.iter().position(|&width| fits(value, width)).unwrap_or(VARBIT_WIDTHS.len() - 1);
-        self.put_class(class, value as u64);
-    }
-
-    /// Appends an unsigned integer as prefix and value: the smaller, the shorter.
-    pub fn put_uvarbit(&mut self, value: u64) {
-        if value == 0 {
-            return self.put(0, 1);
-        }
-        let class = VARBIT_WIDTHS.iter().position(|&width| width == 64 || value >> width == 0).unwrap_or(7);
-        self.put_class(class, value);
-    }
-
-    fn put_class(&mut self, class: usize, value: u64) {
-        match class {
-            7 => self.put(0xFF, 8),
-            class => self.put((1 << (class + 2)) - 2, class as u32 + 2),
-        }
-        self.put(value, VARBIT_WIDTHS.get(class).copied().unwrap_or(64));
     }
 }
 

@@ -23,11 +23,20 @@ pub struct EncodedChunk {
 /// How floats are encoded in new chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FloatEncoding {
-    /// Encoding 1, which everything reads.
+    /// Encoding 1, which everything reads. Samples with start timestamps become encoding 4 all the same.
     #[default]
     Xor,
-    /// Encoding 4, denser, with start timestamps; read by Prometheus from 3.14 on.
+    /// Encoding 4, with cheap stale markers; read by Prometheus from 3.11 on.
     Xor2,
+}
+
+impl From<FloatEncoding> for ChunkEncoding {
+    fn from(encoding: FloatEncoding) -> Self {
+        match encoding {
+            FloatEncoding::Xor => Self::Xor,
+            FloatEncoding::Xor2 => Self::Xor2,
+        }
+    }
 }
 
 /// Samples in a chunk that is written at once (upstream's compaction, 3.14).
@@ -37,7 +46,8 @@ const HISTOGRAM_BYTES: usize = 1024;
 const HISTOGRAMS_MIN: usize = 10;
 
 /// Encodes samples into chunks of at most 120 samples and appends them to `chunks`, by rising time. Floats and histograms
-/// are merged by time; each chunk holds one kind.
+/// are merged by time; each chunk holds one kind. Start timestamps are kept: a chunk that has one is in an encoding that has
+/// them.
 ///
 /// The flags of histogram chunks are those of a first chunk for the first one, and what the comparison with the sample
 /// before says for the others.
@@ -73,21 +83,19 @@ fn encode_floats(columns: &Columns, from: usize, to: usize, encoding: FloatEncod
     for (part, times) in times.chunks(SAMPLES_PER_CHUNK).enumerate() {
         let offset = part * SAMPLES_PER_CHUNK;
         let values = values.iter().skip(offset);
+        let starts = starts.iter().skip(offset).copied().take(times.len());
         let mut bytes = Vec::new();
-        let encoding = match encoding {
-            FloatEncoding::Xor => {
-                let mut appender = XorAppender::default();
-                times.iter().zip(values).for_each(|(&time, &value)| appender.append(&mut bytes, time, value));
-                ChunkEncoding::Xor
+        let encoding = if encoding == FloatEncoding::Xor2 || starts.clone().any(|start| start != 0) {
+            let mut appender = Xor2Appender::default();
+            let starts = starts.chain(std::iter::repeat(0));
+            for ((&time, &value), start) in times.iter().zip(values).zip(starts) {
+                appender.append(&mut bytes, time, start, value);
             }
-            FloatEncoding::Xor2 => {
-                let mut appender = Xor2Appender::default();
-                let starts = starts.iter().skip(offset).copied().chain(std::iter::repeat(0));
-                for ((&time, &value), start) in times.iter().zip(values).zip(starts) {
-                    appender.append(&mut bytes, time, start, value);
-                }
-                ChunkEncoding::Xor2
-            }
+            ChunkEncoding::Xor2
+        } else {
+            let mut appender = XorAppender::default();
+            times.iter().zip(values).for_each(|(&time, &value)| appender.append(&mut bytes, time, value));
+            ChunkEncoding::Xor
         };
         if let (Some(&min_time), Some(&max_time)) = (times.first(), times.last()) {
             chunks.push(EncodedChunk { encoding, min_time, max_time, bytes });
@@ -104,12 +112,16 @@ fn encode_histograms(
 ) {
     let times = columns.histogram_times.get(from..to).unwrap_or_default();
     let histograms = columns.histograms.get(from..to).unwrap_or_default();
+    let starts = columns.histogram_starts.get(from..to).unwrap_or_default();
+    let with_starts = starts.iter().any(|start| *start != 0);
+    let mut starts = starts.iter().copied().chain(std::iter::repeat(0));
     let mut open: Option<(HistogramAppender, i64, i64, usize)> = None;
     for (&time, histogram) in times.iter().zip(histograms) {
+        let start = starts.next().unwrap_or(0);
         if let Some((chunk, _, last, samples)) = &mut open {
             let full =
                 *samples >= SAMPLES_PER_CHUNK || *samples >= HISTOGRAMS_MIN && chunk.bytes().len() >= HISTOGRAM_BYTES;
-            if !full && chunk.append(time, histogram).is_ok() {
+            if !full && chunk.append_with_start(time, start, histogram).is_ok() {
                 *last = time;
                 *samples += 1;
                 continue;
@@ -120,7 +132,12 @@ fn encode_histograms(
             *previous = Some(chunk);
         }
         let flag = header_after(previous.as_ref(), histogram);
-        open = Some((HistogramAppender::begin(flag, time, histogram), time, time, 1));
+        let chunk = if with_starts {
+            HistogramAppender::begin_with_start(flag, time, start, histogram)
+        } else {
+            HistogramAppender::begin(flag, time, histogram)
+        };
+        open = Some((chunk, time, time, 1));
     }
     if let Some((chunk, first, last, _)) = open {
         finish(chunk.clone(), first, last, chunks);

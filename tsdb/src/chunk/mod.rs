@@ -13,6 +13,7 @@
 pub mod bits;
 mod encode;
 pub mod histogram;
+mod starts;
 pub mod xor;
 pub mod xor2;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub(crate) use encode::header_after;
 pub use encode::{EncodedChunk, FloatEncoding, encode};
+pub(crate) use starts::{Starts, push_start};
 
 /// How the samples of a chunk are encoded. The numbers are those on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +36,11 @@ pub enum ChunkEncoding {
     FloatHistogram = 3,
     /// Floats, with start timestamps and cheap stale markers.
     Xor2 = 4,
+    /// Native histograms with integer counts and start timestamps. Upstream (3.14, behind `histograms-st-encoding`) calls
+    /// the format unstable.
+    HistogramWithStarts = 5,
+    /// Native histograms with float counts and start timestamps; as unstable.
+    FloatHistogramWithStarts = 6,
 }
 
 impl ChunkEncoding {
@@ -48,6 +55,8 @@ impl ChunkEncoding {
             2 => Ok(Self::Histogram),
             3 => Ok(Self::FloatHistogram),
             4 => Ok(Self::Xor2),
+            5 => Ok(Self::HistogramWithStarts),
+            6 => Ok(Self::FloatHistogramWithStarts),
             other => Err(ChunkError::UnknownEncoding(other)),
         }
     }
@@ -60,6 +69,11 @@ impl ChunkEncoding {
     /// Whether the samples are floats.
     pub fn is_float(self) -> bool {
         matches!(self, Self::Xor | Self::Xor2)
+    }
+
+    /// Whether the samples have start timestamps, or could have.
+    pub fn has_starts(self) -> bool {
+        matches!(self, Self::Xor2 | Self::HistogramWithStarts | Self::FloatHistogramWithStarts)
     }
 }
 
@@ -110,8 +124,12 @@ pub fn decode(
     match encoding {
         ChunkEncoding::Xor => xor::decode(bytes, range, columns),
         ChunkEncoding::Xor2 => xor2::decode(bytes, range, columns),
-        ChunkEncoding::Histogram => histogram::decode_integer(bytes, range, columns),
-        ChunkEncoding::FloatHistogram => histogram::decode_float(bytes, range, columns),
+        ChunkEncoding::Histogram | ChunkEncoding::HistogramWithStarts => {
+            histogram::decode_integer(bytes, encoding.has_starts(), range, columns)
+        }
+        ChunkEncoding::FloatHistogram | ChunkEncoding::FloatHistogramWithStarts => {
+            histogram::decode_float(bytes, encoding.has_starts(), range, columns)
+        }
     }
 }
 
@@ -120,8 +138,16 @@ pub fn decode(
 /// # Errors
 ///
 /// [`ChunkError::Truncated`].
-pub fn sample_count(bytes: &[u8]) -> Result<usize, ChunkError> {
-    bytes.first_chunk::<2>().map(|count| usize::from(u16::from_be_bytes(*count))).ok_or(ChunkError::Truncated)
+pub fn sample_count(encoding: ChunkEncoding, bytes: &[u8]) -> Result<usize, ChunkError> {
+    let said = bytes.first_chunk::<2>().map(|count| u16::from_be_bytes(*count)).ok_or(ChunkError::Truncated)?;
+    let is_flagged = encoding.has_starts() && !encoding.is_float();
+    Ok(usize::from(if is_flagged { said & histogram::COUNT } else { said }))
+}
+
+/// How many samples an open chunk of floats has.
+#[inline]
+pub(crate) fn count(bytes: &[u8]) -> usize {
+    bytes.first_chunk::<2>().map_or(0, |count| usize::from(u16::from_be_bytes(*count)))
 }
 
 /// Counts one more sample in the header of a chunk.

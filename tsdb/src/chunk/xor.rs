@@ -6,7 +6,7 @@
 //! value:  0 -> same   10 -> bits of the last window            11 -> 5 bits leading, 6 bits length, bits
 //! ```
 
-use ferula_model::{Columns, TimeRange};
+use ferula_model::{Columns, STALE_MARKER, TimeRange};
 
 use super::bits::{BitReader, PEEKED, PutBits, StagedBits, fits, signed};
 use super::{ChunkError, count_up};
@@ -14,10 +14,12 @@ use super::{ChunkError, count_up};
 /// What must be known to append one more sample to an XOR chunk. The chunk's bytes belong to the caller.
 #[derive(Clone, Debug, Default)]
 pub struct XorAppender {
-    time: i64,
-    delta: i64,
-    window: XorWindow,
-    free: u8,
+    pub(super) time: i64,
+    pub(super) delta: i64,
+    pub(super) window: XorWindow,
+    pub(super) free: u8,
+    /// In an XOR2 chunk: whether the newest value is a stale marker, which leaves the window alone.
+    pub(super) is_stale: bool,
 }
 
 impl XorAppender {
@@ -29,18 +31,19 @@ impl XorAppender {
             make_room(bytes, FIRST_BYTES);
             bytes.extend_from_slice(&[0, 0]);
             self.free = 0;
+            self.is_stale = false;
         }
         let count = count_up(bytes);
         let mut bits = StagedBits::resume(bytes, self.free);
         match count {
             1 => {
-                put_uvarint(&mut bits, ((time << 1) ^ (time >> 63)) as u64);
+                bits.put_varint(time);
                 bits.put(value.to_bits(), 64);
                 self.window = XorWindow::starting_at(value);
             }
             2 => {
                 self.delta = time.wrapping_sub(self.time);
-                put_uvarint(&mut bits, self.delta as u64);
+                bits.put_uvarint(self.delta as u64);
                 self.window.put(&mut bits, value);
             }
             _ => {
@@ -60,6 +63,7 @@ impl XorAppender {
     /// Remembers a value that went into another chunk.
     pub(crate) fn note_value(&mut self, value: f64) {
         self.window = XorWindow::starting_at(value);
+        self.is_stale = false;
     }
 
     /// The newest time that was appended.
@@ -74,7 +78,7 @@ impl XorAppender {
 
     /// The newest value that was appended.
     pub fn value(&self) -> f64 {
-        f64::from_bits(self.window.value)
+        if self.is_stale { STALE_MARKER } else { f64::from_bits(self.window.value) }
     }
 
     /// Reads a chunk and says how to go on behind it. `bytes` may be longer than the samples; it is cut to them.
@@ -100,34 +104,32 @@ impl XorAppender {
         appender.delta = reader.delta;
         appender.window = reader.window;
         appender.free = reader.bits.free();
-        let used = bytes.len() - reader.bits.left() / 8;
-        bytes.truncate(used);
-        if let Some(last) = bytes.last_mut() {
-            *last &= 0xFF << appender.free;
-        }
+        let left = reader.bits.left();
+        cut_behind(bytes, left);
         Ok((appender, nth_time))
     }
 }
 
+/// Takes the last `left` bits off a chunk.
+pub(super) fn cut_behind(bytes: &mut Vec<u8>, left: usize) {
+    let used = bytes.len() - left / 8;
+    bytes.truncate(used);
+    if let Some(last) = bytes.last_mut() {
+        *last &= 0xFF << (left % 8);
+    }
+}
+
 /// Bytes of a chunk with one sample of this century.
-const FIRST_BYTES: usize = 16;
+pub(super) const FIRST_BYTES: usize = 16;
 
 /// Makes room for `more` bytes. A head has a million of these buffers, so they grow by a quarter and not by doubling, to
 /// sizes that waste nothing in common allocators: 8 bytes below a multiple of 16.
 #[inline]
-fn make_room(bytes: &mut Vec<u8>, more: usize) {
+pub(super) fn make_room(bytes: &mut Vec<u8>, more: usize) {
     if bytes.capacity() - bytes.len() < more {
         let wanted = bytes.len() + more.max(bytes.len() / 4);
         bytes.reserve_exact((wanted + 8).next_multiple_of(16) - 8 - bytes.len());
     }
-}
-
-fn put_uvarint(bits: &mut StagedBits, mut value: u64) {
-    while value >= 0x80 {
-        bits.put(value & 0x7F | 0x80, 8);
-        value >>= 7;
-    }
-    bits.put(value, 8);
 }
 
 #[inline]

@@ -29,6 +29,7 @@ use crate::block::writer::RawBlockWriter;
 use crate::block::{
     Block, BlockError, BlockMeta, BlockOptions, BlockParent, ChunkBytes, Compaction, Intervals, NewChunk, Tombstones,
 };
+use crate::chunk::histogram::reset_byte;
 use crate::chunk::{self, ChunkEncoding, FloatEncoding};
 use crate::columns::{Mark, merge as merge_columns, retain_from};
 use crate::fs::Fs;
@@ -418,13 +419,13 @@ fn read<'a>(piece: &Piece, sources: &'a [Source<'_>]) -> Result<ChunkBytes<'a>, 
 
 /// A histogram chunk whose flag says neither reset nor no reset; `None` if it does so already.
 fn without_reset_flag(encoding: ChunkEncoding, bytes: &[u8]) -> Option<Vec<u8>> {
-    const FLAGS: usize = 2;
     const MASK: u8 = 0b1100_0000;
-    let flags = bytes.get(FLAGS).filter(|_| !encoding.is_float())? & MASK;
+    let place = reset_byte(encoding);
+    let flags = bytes.get(place).filter(|_| !encoding.is_float())? & MASK;
     if flags == 0 || flags == MASK {
         return None;
     }
     let mut patched = bytes.to_vec();
-    *patched.get_mut(FLAGS)? &= !MASK;
+    *patched.get_mut(place)? &= !MASK;
     Some(patched)
 }

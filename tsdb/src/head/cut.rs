@@ -27,7 +27,7 @@ use super::series::{PAGE_SERIES, Series};
 use crate::block::index::ChunkRef;
 use crate::block::writer::RawBlockWriter;
 use crate::block::{BlockError, BlockMeta, BlockOptions, NewChunk};
-use crate::chunk::{self, FloatEncoding};
+use crate::chunk;
 use crate::columns;
 use crate::fs::FsError;
 
@@ -214,7 +214,7 @@ impl Head {
             columns::keep_same(&mut columns, &in_order);
         }
         let mut chunks = Vec::new();
-        chunk::encode(&columns, FloatEncoding::Xor, &mut chunks);
+        chunk::encode(&columns, self.options.read().floats, &mut chunks);
         for chunk in &chunks {
             written.push(writer.chunk(chunk.into())?);
         }

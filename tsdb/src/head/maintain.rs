@@ -387,6 +387,6 @@ impl Head {
 /// The first head chunk file that a series needs.
 fn first_file_of(series: &Series) -> u32 {
     let Some(rest) = series.rest.as_deref() else { return u32::MAX };
-    let late = rest.late.iter().flat_map(|late: &Late| &late.mapped);
+    let late = rest.late.iter().flat_map(|late| &late.mapped);
     rest.mapped.iter().chain(late).map(|chunk| (chunk.place >> 32) as u32).min().unwrap_or(u32::MAX)
 }

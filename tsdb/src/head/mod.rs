@@ -52,6 +52,7 @@ use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
 use crate::block::tombstones::Intervals;
+use crate::chunk::FloatEncoding;
 use crate::db::Durability;
 use crate::fs::{Fs, FsError};
 use crate::wal::writer::WalCompression;
@@ -62,7 +63,7 @@ use exemplars::ExemplarRing;
 use index::Index;
 use maintain::Idle;
 use readers::Readers;
-use series::{Pages, Series};
+use series::{ChunkRules, Pages, Series};
 use stats::Counters;
 use table::Table;
 use verdict::Window;
@@ -76,6 +77,21 @@ pub use replay::{ReplayError, ReplayReport};
 pub(crate) use select::{HeadSet, merge_into};
 pub use snapshot::check_snapshot_record;
 pub use stats::{Cardinality, HeadStats, LogStats};
+
+/// Which start timestamps are kept. What is not kept is dropped where samples enter, as if nobody had said it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartStorage {
+    /// None, as upstream by default: every byte on disk is as all of Prometheus' releases write it.
+    #[default]
+    None,
+    /// Those of floats, as upstream with `st-storage`: in records 11 of the log, and in XOR2 chunks, which Prometheus reads from
+    /// 3.11 on. Samples without one are written as always.
+    Floats,
+    /// Those of histograms too, as upstream with `histograms-st-encoding`: in records 12 and 13, and in chunk encodings 5 and 6,
+    /// whose format upstream (3.14) calls unstable.
+    FloatsAndHistograms,
+}
 
 /// What the host chose for the head.
 #[derive(Clone, Debug)]
@@ -96,6 +112,9 @@ pub(crate) struct HeadOptions {
     pub(crate) compression: WalCompression,
     /// Whether a clean close writes the head down.
     pub(crate) snapshot_on_close: bool,
+    pub(crate) starts: StartStorage,
+    /// The encoding of floats without start timestamps.
+    pub(crate) floats: FloatEncoding,
 }
 
 /// The head. Shared by appenders, readers and maintenance.
@@ -324,6 +343,11 @@ impl Head {
         Ok(())
     }
 
+    fn chunk_rules(&self) -> ChunkRules {
+        let options = self.options.read();
+        ChunkRules { block_range: options.block_range, floats: options.floats }
+    }
+
     /// About how many bytes the head occupies.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let fixed = self.table.bytes() + self.index.read().bytes();
@@ -352,6 +376,11 @@ impl Head {
             self.exemplars.write().resize(limit);
         }
         Ok(())
+    }
+
+    /// How floats without start timestamps are encoded in chunks that begin from now on.
+    pub(crate) fn set_float_encoding(&self, encoding: FloatEncoding) {
+        self.options.write().floats = encoding;
     }
 
     /// The time by the host's clock.

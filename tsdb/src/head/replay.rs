@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use thiserror::Error;
 
 use super::Head;
-use super::append::{Applied, FloatItem, HistogramItem};
+use super::append::{Applied, FloatItem, FloatItems, HistogramItem};
 use super::chunks::StoredChunk;
 use super::series::{Kind, MappedChunk, PAGE_SERIES};
 use super::snapshot;
@@ -73,7 +73,7 @@ pub struct ReplayReport {
 }
 
 enum Work {
-    Floats(Vec<FloatItem>),
+    Floats(FloatItems),
     Histograms(Vec<HistogramItem>),
     LateChunk(u32, MappedChunk),
     DeleteLate(u32, Interval),
@@ -169,7 +169,7 @@ impl Pass<'_> {
                 let (send, receive) = sync_channel(WAITING);
                 let (give_back, spare) = sync_channel(WAITING);
                 workers_at_work.push(scope.spawn(move || work(head, late, &receive, &give_back)));
-                queues.push(Queue { send, spare, floats: Vec::with_capacity(BATCH) });
+                queues.push(Queue { send, spare, floats: FloatItems::with_capacity(BATCH) });
             }
             let damage = self.read_all(&*fs, &mut reader, queues);
             for worker in workers_at_work {
@@ -231,10 +231,10 @@ impl Pass<'_> {
                 self.report.samples += floats.len() as u64;
                 for item in floats.iter() {
                     let series = self.number(item.series);
-                    let item = FloatItem { series, late: self.late, time: item.time, value: item.value };
                     let at = series as usize / PAGE_SERIES % queues.len();
                     if let Some(queue) = queues.get_mut(at) {
-                        queue.push(item);
+                        let float = FloatItem { series, late: self.late, time: item.time, value: item.value };
+                        queue.push(float, item.start);
                     }
                 }
                 result
@@ -356,7 +356,8 @@ impl Pass<'_> {
         let mut parts: Vec<Vec<HistogramItem>> = vec![Vec::new(); queues.len()];
         for item in samples {
             let series = self.number(item.series);
-            let item = HistogramItem { series, late: self.late, after: 0, time: item.time, value: item.value };
+            let HistogramRecord { time, start, value, .. } = item;
+            let item = HistogramItem { series, late: self.late, after: 0, time, start, value };
             if let Some(part) = parts.get_mut(series as usize / PAGE_SERIES % queues.len()) {
                 part.push(item);
             }
@@ -407,14 +408,14 @@ impl Pass<'_> {
 /// The way to one worker.
 struct Queue {
     send: SyncSender<Work>,
-    spare: Receiver<Vec<FloatItem>>,
-    floats: Vec<FloatItem>,
+    spare: Receiver<FloatItems>,
+    floats: FloatItems,
 }
 
 impl Queue {
     #[inline]
-    fn push(&mut self, item: FloatItem) {
-        self.floats.push(item);
+    fn push(&mut self, item: FloatItem, start: i64) {
+        self.floats.push(item, start);
         if self.floats.len() >= BATCH {
             self.flush();
         }
@@ -422,7 +423,7 @@ impl Queue {
 
     fn flush(&mut self) {
         if !self.floats.is_empty() {
-            let next = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
+            let next = self.spare.try_recv().unwrap_or_else(|_| FloatItems::with_capacity(BATCH));
             let full = std::mem::replace(&mut self.floats, next);
             self.dispatch(Work::Floats(full));
         }
@@ -435,9 +436,9 @@ impl Queue {
 }
 
 /// Applies batches until the queue ends. Gives the number of samples whose series nobody introduced.
-fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<Vec<FloatItem>>) -> u64 {
+fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<FloatItems>) -> u64 {
     let mut applied = Applied { min: i64::MAX, max: i64::MIN, replaying: true, ..Applied::default() };
-    let block_range = head.options.read().block_range;
+    let rules = head.chunk_rules();
     let valid_from = head.valid_from.load(Ordering::Acquire);
     while let Ok(work) = queue.recv() {
         match work {
@@ -445,13 +446,13 @@ fn work(head: &Head, late: bool, queue: &Receiver<Work>, give_back: &SyncSender<
                 if !late {
                     floats.retain(|item| item.time >= valid_from);
                 }
-                head.apply_floats(0, None, block_range, &floats, &mut applied);
+                head.apply_floats(0, None, rules, floats.all(), &mut applied);
                 floats.clear();
                 let _ = give_back.try_send(floats);
             }
             Work::Histograms(items) => {
                 for item in items.iter().filter(|item| late || item.time >= valid_from) {
-                    head.apply_histogram(0, None, block_range, item, &mut applied);
+                    head.apply_histogram(0, None, rules, item, &mut applied);
                 }
             }
             Work::LateChunk(series, chunk) => head.attach_late(series, chunk),

@@ -255,7 +255,7 @@ fn matched_lists<'a>(index: &'a Index, name: &'a Name, matcher: &Matcher, wanted
 }
 
 pub(super) fn late_of(series: &Series) -> Option<&Late> {
-    series.rest.as_ref()?.late.as_ref()
+    series.rest.as_ref()?.late.as_deref()
 }
 
 /// Which samples of a series are read.
@@ -417,7 +417,7 @@ pub(super) fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered
     if series.has_open_chunk() && series.chunk_start <= max.min(until) && series.newest() >= Some(min) {
         gathered.open = match series.rest.as_deref().and_then(|rest| rest.histograms.as_ref()) {
             Some(chunk) => Some((chunk.encoding(), chunk.bytes().to_vec())),
-            None => Some((ChunkEncoding::Xor, series.chunk.clone())),
+            None => Some((series.encoding.into(), series.chunk.clone())),
         };
     }
     gathered

@@ -14,7 +14,7 @@ use super::index::PackedLabels;
 use super::late::Late;
 use crate::chunk::histogram::HistogramAppender;
 use crate::chunk::xor::XorAppender;
-use crate::chunk::{ChunkEncoding, sample_count};
+use crate::chunk::{ChunkEncoding, FloatEncoding, Starts, count, sample_count, xor2};
 
 /// Series in a page.
 pub(super) const PAGE_SERIES: usize = 256;
@@ -120,7 +120,7 @@ pub(super) enum Kind {
 pub(super) struct Series {
     /// Empty in a slot without a series.
     pub(super) labels: PackedLabels,
-    /// The open chunk of floats; empty between chunks and while a histogram chunk is open.
+    /// The open chunk of floats, in `encoding`; empty between chunks and while a histogram chunk is open.
     pub(super) chunk: Vec<u8>,
     /// How to go on with `chunk`; its time is the newest time of the series, its value the newest float.
     pub(super) floats: XorAppender,
@@ -134,6 +134,7 @@ pub(super) struct Series {
     /// What most series do not have, or not most of the time.
     pub(super) rest: Option<Box<Rest>>,
     pub(super) kind: Kind,
+    pub(super) encoding: FloatEncoding,
     /// Asked for since the last garbage collection: somebody may be about to append.
     pub(super) touched: AtomicBool,
 }
@@ -143,12 +144,14 @@ pub(super) struct Series {
 pub(super) struct Rest {
     /// Full chunks in the head chunk files, by rising time.
     pub(super) mapped: Vec<MappedChunk>,
+    /// Of the open chunk of floats, if it has start timestamps.
+    pub(super) starts: Starts,
     /// The open histogram chunk.
-    pub(super) histograms: Option<HistogramAppender>,
+    pub(super) histograms: Option<Box<HistogramAppender>>,
     /// The newest histogram.
     pub(super) last_histogram: Option<Histogram>,
     /// Samples that came late.
-    pub(super) late: Option<Late>,
+    pub(super) late: Option<Box<Late>>,
     /// For readers that are older than `Series::before_commit`: further commits and the newest time before each.
     pub(super) commits: SmallVec<[(u64, i64); 2]>,
     pub(super) metadata: Option<Metadata>,
@@ -157,6 +160,7 @@ pub(super) struct Rest {
 impl Rest {
     fn is_empty(&self) -> bool {
         self.mapped.is_empty()
+            && !self.starts.is_used()
             && self.histograms.is_none()
             && self.last_histogram.is_none()
             && self.late.is_none()
@@ -181,6 +185,15 @@ const CHUNK_BYTES_MAX: usize = 1005;
 /// The size that histogram chunks aim for, and how many samples they have at least.
 const HISTOGRAM_BYTES: usize = 1024;
 const HISTOGRAMS_MIN: usize = 10;
+
+/// What new chunks of the head have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChunkRules {
+    /// In milliseconds. No chunk crosses the end of a block.
+    pub(super) block_range: i64,
+    /// The encoding of floats without start timestamps.
+    pub(super) floats: FloatEncoding,
+}
 
 /// A chunk that is complete.
 pub(super) struct FullChunk<'a> {
@@ -229,7 +242,8 @@ impl Series {
 
     /// Whether nothing of the series is left.
     pub(super) fn is_empty(&self) -> bool {
-        let rest_is_empty = |rest: &Rest| rest.mapped.is_empty() && rest.late.as_ref().is_none_or(Late::is_empty);
+        let rest_is_empty =
+            |rest: &Rest| rest.mapped.is_empty() && rest.late.as_ref().is_none_or(|late| late.is_empty());
         !self.has_open_chunk() && self.rest.as_deref().is_none_or(rest_is_empty)
     }
 
@@ -237,31 +251,62 @@ impl Series {
         self.rest.get_or_insert_default()
     }
 
-    /// Appends a float that is newer than everything in the series. A chunk that becomes full goes to `full`, which says
-    /// where it went.
+    /// Appends a float that is newer than everything in the series; `start` is 0 for none. A chunk that becomes full goes to
+    /// `full`, which says where it went.
     #[inline]
     pub(super) fn push_float(
         &mut self,
         time: i64,
+        start: i64,
         value: f64,
-        block_range: i64,
+        rules: ChunkRules,
         full: &mut dyn FnMut(FullChunk<'_>) -> u64,
     ) {
-        let samples = sample_count(&self.chunk).unwrap_or(0);
+        let samples = count(&self.chunk);
         if samples == Self::QUARTER {
             self.chunk_end = predicted_end(self.chunk_start, self.floats.time(), self.chunk_end, 4.0);
         }
         let is_full = samples > 0
-            && (time >= self.chunk_end || samples >= 2 * SAMPLES_PER_CHUNK || self.chunk.len() > CHUNK_BYTES_MAX);
+            && (time >= self.chunk_end
+                || samples >= 2 * SAMPLES_PER_CHUNK
+                || self.chunk.len() > CHUNK_BYTES_MAX
+                || !self.admits(samples, start));
         if is_full || (samples == 0 && self.has_open_chunk()) {
             self.close_chunk(full);
         }
         if self.chunk.is_empty() {
             self.chunk_start = time;
-            self.chunk_end = range_end(time, block_range);
+            self.chunk_end = range_end(time, rules.block_range);
+            self.encoding = if start == 0 { rules.floats } else { FloatEncoding::Xor2 };
         }
-        self.floats.append(&mut self.chunk, time, value);
+        match self.encoding {
+            FloatEncoding::Xor => self.floats.append(&mut self.chunk, time, value),
+            FloatEncoding::Xor2 => self.append_xor2(time, start, value),
+        }
         self.kind = Kind::Float;
+    }
+
+    /// Whether the open chunk of floats, of so many samples, can hold a sample with this start.
+    #[inline]
+    fn admits(&self, samples: usize, start: i64) -> bool {
+        match self.encoding {
+            FloatEncoding::Xor => start == 0,
+            FloatEncoding::Xor2 => self.starts().admits(samples, start),
+        }
+    }
+
+    fn starts(&self) -> Starts {
+        self.rest.as_ref().map_or_else(Starts::default, |rest| rest.starts)
+    }
+
+    #[inline(never)]
+    fn append_xor2(&mut self, time: i64, start: i64, value: f64) {
+        let mut starts = self.starts();
+        xor2::append(&mut self.floats, &mut starts, &mut self.chunk, time, start, value);
+        // A series without starts needs no place for them.
+        if starts.is_used() || self.rest.is_some() {
+            self.rest_mut().starts = starts;
+        }
     }
 
     /// Sets the end of an open chunk that was not filled sample by sample. `quarter` is the time of the sample with which it
@@ -271,12 +316,13 @@ impl Series {
         self.chunk_end = quarter.map_or(end, |quarter| predicted_end(self.chunk_start, quarter, end, 4.0));
     }
 
-    /// Appends a histogram that is newer than everything in the series.
+    /// Appends a histogram that is newer than everything in the series; `start` is 0 for none.
     pub(super) fn push_histogram(
         &mut self,
         time: i64,
+        start: i64,
         histogram: &Histogram,
-        block_range: i64,
+        rules: ChunkRules,
         full: &mut dyn FnMut(FullChunk<'_>) -> u64,
     ) {
         if !self.chunk.is_empty() {
@@ -285,18 +331,22 @@ impl Series {
         let end = self.chunk_end;
         let open = self.rest_mut().histograms.as_mut();
         let appended = open.is_some_and(|chunk| {
-            let samples = sample_count(chunk.bytes()).unwrap_or(0);
+            let samples = sample_count(chunk.encoding(), chunk.bytes()).unwrap_or(0);
             let is_full = chunk.bytes().len() >= HISTOGRAM_BYTES && samples >= HISTOGRAMS_MIN;
-            time < end && !is_full && chunk.append(time, histogram).is_ok()
+            time < end && !is_full && chunk.append_with_start(time, start, histogram).is_ok()
         });
         if !appended {
             let previous = self.rest_mut().histograms.clone();
             self.close_chunk(full);
             self.chunk_start = time;
-            self.chunk_end = range_end(time, block_range);
-            let chunk =
-                HistogramAppender::begin(crate::chunk::header_after(previous.as_ref(), histogram), time, histogram);
-            self.rest_mut().histograms = Some(chunk);
+            self.chunk_end = range_end(time, rules.block_range);
+            let reset = crate::chunk::header_after(previous.as_deref(), histogram);
+            let chunk = if start == 0 {
+                HistogramAppender::begin(reset, time, histogram)
+            } else {
+                HistogramAppender::begin_with_start(reset, time, start, histogram)
+            };
+            self.rest_mut().histograms = Some(Box::new(chunk));
         }
         self.rest_mut().last_histogram = Some(histogram.clone());
         self.floats.note_time(time);
@@ -307,8 +357,10 @@ impl Series {
     pub(super) fn close_chunk(&mut self, full: &mut dyn FnMut(FullChunk<'_>) -> u64) {
         let (min_time, max_time) = (self.chunk_start, self.floats.time());
         let place = if !self.chunk.is_empty() {
-            let place = full(FullChunk { encoding: ChunkEncoding::Xor, min_time, max_time, bytes: &self.chunk });
+            let encoding = self.encoding.into();
+            let place = full(FullChunk { encoding, min_time, max_time, bytes: &self.chunk });
             self.chunk.clear();
+            self.rest_mut().starts = Starts::default();
             place
         } else if let Some(chunk) = self.rest.as_mut().and_then(|rest| rest.histograms.take()) {
             full(FullChunk { encoding: chunk.encoding(), min_time, max_time, bytes: chunk.bytes() })
@@ -325,6 +377,7 @@ impl Series {
             self.chunk = Vec::new();
             if let Some(rest) = &mut self.rest {
                 rest.histograms = None;
+                rest.starts = Starts::default();
             }
             count += 1;
         }
@@ -377,8 +430,8 @@ impl Series {
         let rest = |rest: &Rest| {
             size_of::<Rest>()
                 + rest.mapped.capacity() * size_of::<MappedChunk>()
-                + rest.histograms.as_ref().map_or(0, HistogramAppender::heap_bytes)
-                + rest.late.as_ref().map_or(0, Late::heap_bytes)
+                + rest.histograms.as_ref().map_or(0, |chunk| chunk.heap_bytes())
+                + rest.late.as_ref().map_or(0, |late| late.heap_bytes())
         };
         self.labels.len() * 4 + self.chunk.capacity() + self.rest.as_deref().map_or(0, rest)
     }
@@ -400,13 +453,15 @@ fn predicted_end(start: i64, now: i64, end: i64, ratio: f64) -> i64 {
 mod tests {
     use super::*;
 
+    const RULES: ChunkRules = ChunkRules { block_range: 7_200_000, floats: FloatEncoding::Xor };
+
     #[test]
     fn chunks_divide_a_range_evenly_and_never_cross_it() {
         let mut series = Series::new(Box::from([0]));
         let mut cut = Vec::new();
         for i in 0..2000 {
-            series.push_float(i * 15_000, i as f64, 7_200_000, &mut |chunk| {
-                cut.push((chunk.min_time, chunk.max_time, sample_count(chunk.bytes).unwrap_or(0)));
+            series.push_float(i * 15_000, 0, i as f64, RULES, &mut |chunk| {
+                cut.push((chunk.min_time, chunk.max_time, count(chunk.bytes)));
                 cut.len() as u64
             });
         }
@@ -421,7 +476,7 @@ mod tests {
         let mut series = Series::new(Box::from([0]));
         let push = |series: &mut Series, commit, time, oldest| {
             series.begin_commit(commit, oldest);
-            series.push_float(time, 0.0, 7_200_000, &mut |_| 0);
+            series.push_float(time, 0, 0.0, RULES, &mut |_| 0);
         };
         push(&mut series, 1, 10, None);
         push(&mut series, 2, 20, Some(1));

@@ -21,7 +21,7 @@ use super::series::{Kind, Series};
 use crate::block::{Interval, Tombstones};
 use crate::chunk::histogram::{HistogramAppender, reset_header};
 use crate::chunk::xor::XorAppender;
-use crate::chunk::{self, ChunkEncoding};
+use crate::chunk::{self, ChunkEncoding, ChunkError, FloatEncoding, Starts, xor2};
 use crate::fs::{Context, Fs, FsError};
 use crate::wal::format::{
     self, Bytes, ExemplarRecord, RecordError, RecordType, put_exemplars, put_histogram, put_labels, put_metadata,
@@ -160,7 +160,7 @@ fn put_series(out: &mut Vec<u8>, series: &Series) {
     let open = series.rest.as_ref().and_then(|rest| rest.histograms.as_ref());
     let (encoding, bytes) = match open {
         Some(chunk) => (chunk.encoding(), chunk.bytes()),
-        None => (ChunkEncoding::Xor, series.chunk.as_slice()),
+        None => (series.encoding.into(), series.chunk.as_slice()),
     };
     put_uvarint(out, u64::from(!bytes.is_empty()));
     if bytes.is_empty() {
@@ -319,8 +319,12 @@ impl<'a> SeriesRecord<'a> {
                 bytes.take(7 * 8)?;
                 Last::Float(bytes.f64()?)
             }
-            ChunkEncoding::Histogram => Last::Histogram(read_histogram(&mut bytes, false)?),
-            ChunkEncoding::FloatHistogram => Last::Histogram(read_histogram(&mut bytes, true)?),
+            ChunkEncoding::Histogram | ChunkEncoding::HistogramWithStarts => {
+                Last::Histogram(read_histogram(&mut bytes, false)?)
+            }
+            ChunkEncoding::FloatHistogram | ChunkEncoding::FloatHistogramWithStarts => {
+                Last::Histogram(read_histogram(&mut bytes, true)?)
+            }
         };
         Ok(Self { series, labels, chunk: Some(OpenChunk { min_time, max_time, encoding, bytes: chunk, last }) })
     }
@@ -341,27 +345,32 @@ impl Head {
             }
             series.chunk_start = min_time;
             match (encoding, last) {
-                (ChunkEncoding::Xor, Last::Float(value)) => {
+                (ChunkEncoding::Xor | ChunkEncoding::Xor2, Last::Float(value)) => {
                     let mut bytes = bytes.to_vec();
-                    let (appender, quarter) = XorAppender::resume_at(&mut bytes, Series::QUARTER).map_err(malformed)?;
+                    let (appender, starts, quarter) = resume_floats(encoding, &mut bytes).map_err(malformed)?;
                     let same = appender.time() == max_time && appender.value().to_bits() == value.to_bits();
                     if !same {
                         return Err(RecordError::Malformed("an open chunk does not end as its record says"));
                     }
                     series.chunk = bytes;
                     series.floats = appender;
+                    series.encoding =
+                        if encoding == ChunkEncoding::Xor { FloatEncoding::Xor } else { FloatEncoding::Xor2 };
+                    if starts.is_used() {
+                        series.rest_mut().starts = starts;
+                    }
                     series.begin_range(block_range, quarter);
                     series.kind = Kind::Float;
                 }
-                (ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram, Last::Histogram(last)) => {
+                (_, Last::Histogram(last)) => {
                     let mut columns = Columns::default();
                     chunk::decode(encoding, bytes, TimeRange::ALL, &mut columns).map_err(malformed)?;
-                    let appender = resume_histograms(bytes, &columns)?;
+                    let appender = resume_histograms(encoding, bytes, &columns)?;
                     series.begin_range(block_range, None);
                     series.floats.note_time(max_time);
                     series.kind = Kind::Histogram;
                     let rest = series.rest_mut();
-                    rest.histograms = Some(appender);
+                    rest.histograms = Some(Box::new(appender));
                     rest.last_histogram = Some(last);
                 }
                 _ => return Err(RecordError::Malformed("the encoding of an open chunk")),
@@ -374,14 +383,35 @@ impl Head {
     }
 }
 
-fn resume_histograms(bytes: &[u8], columns: &Columns) -> Result<HistogramAppender, RecordError> {
+/// How a chunk of floats goes on, and when it was a quarter full.
+fn resume_floats(
+    encoding: ChunkEncoding,
+    bytes: &mut Vec<u8>,
+) -> Result<(XorAppender, Starts, Option<i64>), ChunkError> {
+    if encoding == ChunkEncoding::Xor2 {
+        return xor2::resume_at(bytes, Series::QUARTER);
+    }
+    let (appender, quarter) = XorAppender::resume_at(bytes, Series::QUARTER)?;
+    Ok((appender, Starts::default(), quarter))
+}
+
+fn resume_histograms(
+    encoding: ChunkEncoding,
+    bytes: &[u8],
+    columns: &Columns,
+) -> Result<HistogramAppender, RecordError> {
     let malformed = RecordError::Malformed("open histogram chunk");
-    let flags = reset_header(bytes).map_err(|_| malformed)?;
+    let flags = reset_header(encoding, bytes).map_err(|_| malformed)?;
+    let mut starts = columns.histogram_starts.iter().copied().chain(std::iter::repeat(0));
     let mut samples = columns.histogram_times.iter().zip(&columns.histograms);
     let (time, first) = samples.next().ok_or(malformed)?;
-    let mut appender = HistogramAppender::begin(flags, *time, first);
-    for (time, histogram) in samples {
-        appender.append(*time, histogram).map_err(|_| malformed)?;
+    let start = starts.next().unwrap_or(0);
+    let mut appender = match encoding.has_starts() {
+        true => HistogramAppender::begin_with_start(flags, *time, start, first),
+        false => HistogramAppender::begin(flags, *time, first),
+    };
+    for ((time, histogram), start) in samples.zip(starts) {
+        appender.append_with_start(*time, start, histogram).map_err(|_| malformed)?;
     }
     Ok(appender)
 }
@@ -392,11 +422,11 @@ pub fn check_snapshot_record(bytes: &[u8]) {
         let mut columns = Columns::default();
         let decoded = chunk::decode(chunk.encoding, chunk.bytes, TimeRange::ALL, &mut columns);
         let mut copy = chunk.bytes.to_vec();
-        if chunk.encoding == ChunkEncoding::Xor && decoded.is_ok() && !columns.is_empty() {
-            let resumed = XorAppender::resume_at(&mut copy, Series::QUARTER);
-            assert_eq!(resumed.ok().map(|(appender, _)| appender.time()), columns.times.last().copied());
+        if chunk.encoding.is_float() && decoded.is_ok() && !columns.is_empty() {
+            let resumed = resume_floats(chunk.encoding, &mut copy);
+            assert_eq!(resumed.ok().map(|(appender, ..)| appender.time()), columns.times.last().copied());
         } else if !chunk.encoding.is_float() && decoded.is_ok() {
-            let _ = resume_histograms(chunk.bytes, &columns);
+            let _ = resume_histograms(chunk.encoding, chunk.bytes, &columns);
         }
     }
     let _ = format::read_metadata(bytes, |_, _| ());

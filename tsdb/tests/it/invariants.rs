@@ -115,7 +115,7 @@ pub(crate) fn block_chunk(data: &[u8]) {
     let Ok(ChunkBytes { encoding, bytes }) = ChunkBytes::parse(&file, 8, path) else { return };
     let mut columns = Columns::default();
     if chunk::decode(encoding, bytes, TimeRange::ALL, &mut columns).is_ok() {
-        assert_eq!(Ok(columns.len()), chunk::sample_count(bytes));
+        assert_eq!(Ok(columns.len()), chunk::sample_count(encoding, bytes));
         assert!(columns.times.is_sorted_by(|a, b| a < b));
         assert!(columns.histogram_times.is_sorted_by(|a, b| a < b));
         let of_other_kind = if encoding.is_float() { columns.histogram_times.len() } else { columns.times.len() };

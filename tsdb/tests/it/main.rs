@@ -17,3 +17,4 @@ mod offline;
 mod peers;
 mod scraping;
 mod simulation;
+mod starts;

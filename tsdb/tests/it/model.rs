@@ -10,11 +10,26 @@ use ferula_tsdb::chunk::{self, FloatEncoding};
 use ferula_tsdb::fs::Fs;
 use ulid::Ulid;
 
-/// A value by its bits, so that it can be compared: floats as they are, histograms by their count.
+/// A value by its bits, so that it can be compared: floats as they are, histograms by their count; and since when it counts, if
+/// that was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Bits {
     Float(u64),
     Histogram(u64),
+    FloatSince(u64, i64),
+    HistogramSince(u64, i64),
+}
+
+impl Bits {
+    /// The same value with a start timestamp, 0 for none.
+    pub(crate) fn since(self, start: i64) -> Self {
+        match self {
+            Bits::Float(bits) | Bits::FloatSince(bits, _) if start == 0 => Bits::Float(bits),
+            Bits::Histogram(count) | Bits::HistogramSince(count, _) if start == 0 => Bits::Histogram(count),
+            Bits::Float(bits) | Bits::FloatSince(bits, _) => Bits::FloatSince(bits, start),
+            Bits::Histogram(count) | Bits::HistogramSince(count, _) => Bits::HistogramSince(count, start),
+        }
+    }
 }
 
 pub(crate) type Samples = BTreeMap<i64, Bits>;
@@ -50,12 +65,18 @@ impl Dice {
 pub(crate) fn columns(samples: &Samples) -> Columns {
     let mut columns = Columns::default();
     for (time, value) in samples {
+        let start = match *value {
+            Bits::FloatSince(_, start) | Bits::HistogramSince(_, start) => start,
+            _ => 0,
+        };
         match *value {
-            Bits::Float(bits) => {
+            Bits::Float(bits) | Bits::FloatSince(bits, _) => {
+                columns.starts.push(start);
                 columns.times.push(*time);
                 columns.values.push(f64::from_bits(bits));
             }
-            Bits::Histogram(count) => {
+            Bits::Histogram(count) | Bits::HistogramSince(count, _) => {
+                columns.histogram_starts.push(start);
                 columns.histogram_times.push(*time);
                 let histogram = ferula_model::IntegerHistogram {
                     count,
@@ -67,6 +88,11 @@ pub(crate) fn columns(samples: &Samples) -> Columns {
             }
         }
     }
+    for starts in [&mut columns.starts, &mut columns.histogram_starts] {
+        if starts.iter().all(|start| *start == 0) {
+            starts.clear();
+        }
+    }
     columns
 }
 
@@ -74,13 +100,21 @@ pub(crate) fn columns(samples: &Samples) -> Columns {
 pub(crate) fn samples(columns: &Columns) -> Samples {
     assert!(columns.times.is_sorted_by(|a, b| a < b), "times rise: {:?}", columns.times);
     assert!(columns.histogram_times.is_sorted_by(|a, b| a < b), "times rise: {:?}", columns.histogram_times);
-    let floats = columns.times.iter().zip(&columns.values).map(|(time, value)| (*time, Bits::Float(value.to_bits())));
+    let since = |starts: &[i64], times: &[i64]| {
+        assert!(starts.is_empty() || starts.len() == times.len(), "a start for each, or none at all");
+        starts.iter().copied().chain(std::iter::repeat(0)).take(times.len()).collect::<Vec<_>>()
+    };
+    let starts = since(&columns.starts, &columns.times);
+    let floats = columns.times.iter().zip(&columns.values).zip(starts);
+    let floats = floats.map(|((time, value), start)| (*time, Bits::Float(value.to_bits()).since(start)));
     let count = |histogram: &ferula_model::Histogram| match histogram {
         ferula_model::Histogram::Integer(h) => h.count,
         ferula_model::Histogram::Float(h) => h.count as u64,
     };
-    let histograms = columns.histogram_times.iter().zip(&columns.histograms);
-    let all: Samples = floats.chain(histograms.map(|(time, h)| (*time, Bits::Histogram(count(h))))).collect();
+    let starts = since(&columns.histogram_starts, &columns.histogram_times);
+    let histograms = columns.histogram_times.iter().zip(&columns.histograms).zip(starts);
+    let histograms = histograms.map(|((time, h), start)| (*time, Bits::Histogram(count(h)).since(start)));
+    let all: Samples = floats.chain(histograms).collect();
     assert_eq!(all.len(), columns.len(), "no moment twice");
     all
 }

@@ -1,5 +1,6 @@
 //! A database's life by dice, against the model: commits of floats and histograms, in order, late and wrong; maintenance,
-//! deletions, snapshots, full disks, operations that fail, deaths of the process, losses of power, and reopening.
+//! deletions, snapshots, full disks, operations that fail, deaths of the process, losses of power, and reopening. Half of the
+//! samples say since when they count; which of them the database keeps, and how, changes from opening to opening.
 //!
 //! What must hold after every step: what was acknowledged and not deleted is read, nothing else is, and nothing twice. What is
 //! uncertain for a while is kept apart: a batch whose commit failed may be there after a crash or not; what was not synced may
@@ -11,12 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferula_model::{Appendable, Columns, Labels, ManualClock, Matcher, Queryable, SelectHints, TimeRange, Timestamp};
+use ferula_model::{
+    Appendable, Columns, Labels, ManualClock, Matcher, Queryable, Sample, SelectHints, TimeRange, Timestamp, Value,
+};
 use ferula_tsdb::block::BlockMeta;
+use ferula_tsdb::chunk::FloatEncoding;
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::fs::{Crash, MemFs};
 use ferula_tsdb::wal::writer::WalCompression;
-use ferula_tsdb::{Db, Durability, OpenError, Reload, Tick};
+use ferula_tsdb::{Db, Durability, OpenError, Reload, StartStorage, Tick};
 
 use crate::model::{Bits, Dice, Samples, Series, columns, samples};
 
@@ -83,6 +87,7 @@ struct World {
     compression: WalCompression,
     snapshot_on_close: bool,
     retention: Retention,
+    starts: StartStorage,
     opened: u64,
     /// What must be read.
     known: Series,
@@ -133,6 +138,7 @@ impl World {
             compression,
             snapshot_on_close: true,
             retention,
+            starts: StartStorage::None,
             opened: 0,
             known: Series::new(),
             perhaps: BTreeMap::new(),
@@ -163,7 +169,12 @@ impl World {
 
     fn try_open(&mut self) -> Result<Db, OpenError> {
         self.opened += 1;
+        let kept = [StartStorage::None, StartStorage::Floats, StartStorage::FloatsAndHistograms];
+        self.starts = kept[self.dice.below(3) as usize];
+        let encoding = [FloatEncoding::Xor, FloatEncoding::Xor2][self.dice.below(2) as usize];
         Db::builder("data")
+            .start_timestamps(self.starts)
+            .float_encoding(encoding)
             .fs(Arc::new(self.disk.session()))
             .clock(Arc::new(ManualClock::at(Timestamp(self.now))))
             .block_range(Duration::from_millis(RANGE as u64))
@@ -244,10 +255,16 @@ impl World {
                 _ => last.get(&labels).map_or(self.now - 50, |time| time + 1 + self.dice.below(40) as i64),
             };
             last.entry(labels.clone()).and_modify(|known| *known = time.max(*known)).or_insert(time);
-            let value = self.dice.below(1000);
+            let value = if self.dice.one_in(3) { self.dice.below(3) } else { self.dice.below(1000) };
             let is_histogram = labels.get("i").is_some_and(|i| i.ends_with('3')) || self.dice.one_in(40);
             let bits = if is_histogram { Bits::Histogram(value) } else { Bits::Float((value as f64).to_bits()) };
-            staged.push((labels, time, bits));
+            // As of a counter: the same for a while.
+            let start = match self.dice.below(4) {
+                0..=1 => 0,
+                2 => time - time.rem_euclid(RANGE / 4) + 1,
+                _ => time - self.dice.below(RANGE as u64) as i64,
+            };
+            staged.push((labels, time, bits.since(start)));
         }
         let accepted = {
             let db = self.db.as_ref().unwrap();
@@ -257,15 +274,19 @@ impl World {
                 let pairs: Vec<(&str, &str)> = labels.iter().collect();
                 let Ok(series) = appender.series(&pairs) else { continue };
                 let one = columns(&Samples::from([(time, bits)]));
-                let done = match one.values.first() {
-                    Some(value) => appender.append_float(series, Timestamp(time), *value),
-                    None => {
-                        let histogram = one.histograms[0].clone();
-                        appender.append(series, ferula_model::Sample::histogram(Timestamp(time), histogram))
-                    }
+                let start = one.starts.first().or(one.histogram_starts.first()).copied().map(Timestamp);
+                let value = one.values.first().copied().map(Value::Float);
+                let value = value.unwrap_or_else(|| Value::Histogram(one.histograms[0].clone()));
+                let done = match (&value, start) {
+                    (Value::Float(value), None) => appender.append_float(series, Timestamp(time), *value),
+                    _ => appender.append(series, Sample { timestamp: Timestamp(time), start, value }),
                 };
                 if done.is_ok() {
-                    accepted.push((labels, time, bits));
+                    let kept = match bits {
+                        Bits::FloatSince(..) => self.starts != StartStorage::None,
+                        _ => self.starts == StartStorage::FloatsAndHistograms,
+                    };
+                    accepted.push((labels, time, if kept { bits } else { bits.since(0) }));
                 }
             }
             (appender.commit(), accepted)

@@ -4,8 +4,9 @@ use ferula_model::FloatHistogram;
 
 use super::fit::{Fit, ResetHeader, View, fit};
 use super::layout::{Layout, bucket_count, widen};
-use super::{hint_at, stale};
-use crate::chunk::bits::{BitReader, BitWriter};
+use super::{Header, Stamp, hint_at, stale};
+use crate::chunk::bits::{BitReader, BitWriter, PutBits};
+use crate::chunk::starts::Starts;
 use crate::chunk::xor::{XorWindow, next_time};
 use crate::chunk::{ChunkError, count_up};
 
@@ -14,6 +15,8 @@ use crate::chunk::{ChunkError, count_up};
 pub(super) struct FloatEncoder {
     bytes: Vec<u8>,
     free: u8,
+    /// If the encoding has start timestamps.
+    starts: Option<Starts>,
     layout: Layout,
     time: i64,
     delta: i64,
@@ -25,14 +28,9 @@ pub(super) struct FloatEncoder {
 }
 
 impl FloatEncoder {
-    pub(super) fn begin(reset: ResetHeader, time: i64, h: &FloatHistogram) -> Self {
+    pub(super) fn begin(reset: ResetHeader, at: Stamp, h: &FloatHistogram) -> Self {
         if stale(h.sum) {
-            return Self::begin_in(
-                reset,
-                Layout::default(),
-                time,
-                &FloatHistogram { sum: h.sum, ..Default::default() },
-            );
+            return Self::begin_in(reset, Layout::default(), at, &FloatHistogram { sum: h.sum, ..Default::default() });
         }
         let layout = Layout {
             schema: h.schema,
@@ -41,11 +39,12 @@ impl FloatEncoder {
             negative: h.negative_spans.clone(),
             custom: h.custom_values.clone(),
         };
-        Self::begin_in(reset, layout, time, h)
+        Self::begin_in(reset, layout, at, h)
     }
 
-    fn begin_in(reset: ResetHeader, layout: Layout, time: i64, h: &FloatHistogram) -> Self {
-        let mut bytes = vec![0, 1, reset as u8];
+    fn begin_in(reset: ResetHeader, layout: Layout, at: Stamp, h: &FloatHistogram) -> Self {
+        let time = at.time;
+        let mut bytes = Header::begin(reset, at.start.is_some());
         let buckets: Vec<_> = wide_counts(&layout, h).map(XorWindow::starting_at).collect();
         let mut writer = BitWriter::resume(&mut bytes, 0);
         layout.write(&mut writer);
@@ -54,9 +53,16 @@ impl FloatEncoder {
             writer.put(number.to_bits(), 64);
         }
         buckets.iter().for_each(|bucket| writer.put(bucket.value, 64));
+        let starts = at.start.map(|start| {
+            let mut starts = Starts::default();
+            starts.put(&mut writer, 0, (0, time), start);
+            starts
+        });
         let free = writer.free();
+        Header::note_starts(&mut bytes, starts);
         Self {
             free,
+            starts,
             layout,
             time,
             delta: 0,
@@ -101,12 +107,23 @@ impl FloatEncoder {
         fit(reset, &self.layout, &last, &next)
     }
 
-    pub(super) fn append(&mut self, reset: ResetHeader, time: i64, h: &FloatHistogram, wider: Option<Box<Layout>>) {
+    /// Whether a sample with this start, 0 for none, can join.
+    pub(super) fn admits(&self, start: i64) -> bool {
+        match &self.starts {
+            Some(starts) => starts.admits(Header::count(&self.bytes, true).into(), start),
+            None => start == 0,
+        }
+    }
+
+    pub(super) fn append(&mut self, reset: ResetHeader, at: Stamp, h: &FloatHistogram, wider: Option<Box<Layout>>) {
+        let time = at.time;
         if let Some(layout) = wider {
             self.recode(reset, &layout);
         }
         count_up(&mut self.bytes);
+        let index = Header::count(&self.bytes, self.starts.is_some()) - 1;
         let mut writer = BitWriter::resume(&mut self.bytes, self.free);
+        let previous = self.time;
         let delta = time.wrapping_sub(self.time);
         writer.put_varbit(delta.wrapping_sub(self.delta));
         (self.time, self.delta) = (time, delta);
@@ -121,15 +138,19 @@ impl FloatEncoder {
                 bucket.put(&mut writer, value);
             }
         }
+        if let Some(starts) = &mut self.starts {
+            starts.put(&mut writer, index, (previous, time), at.start.unwrap_or(0));
+        }
         self.free = writer.free();
+        Header::note_starts(&mut self.bytes, self.starts);
     }
 
     fn recode(&mut self, reset: ResetHeader, layout: &Layout) {
         let mut recoded: Option<Self> = None;
-        let decoded = decode(&self.bytes, |time, h| {
+        let decoded = decode(&self.bytes, self.starts.is_some(), |at, h| {
             match &mut recoded {
-                None => recoded = Some(Self::begin_in(reset, layout.clone(), time, &h)),
-                Some(chunk) => chunk.append(reset, time, &h, None),
+                None => recoded = Some(Self::begin_in(reset, layout.clone(), at, &h)),
+                Some(chunk) => chunk.append(reset, at, &h, None),
             }
             true
         });
@@ -137,6 +158,10 @@ impl FloatEncoder {
         if let Some(chunk) = recoded {
             *self = chunk;
         }
+    }
+
+    pub(super) fn has_starts(&self) -> bool {
+        self.starts.is_some()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -162,10 +187,13 @@ fn wide_counts(layout: &Layout, h: &FloatHistogram) -> impl Iterator<Item = f64>
 }
 
 /// Hands out each sample until `each` says that it has enough.
-pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, FloatHistogram) -> bool) -> Result<(), ChunkError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    with_starts: bool,
+    mut each: impl FnMut(Stamp, FloatHistogram) -> bool,
+) -> Result<(), ChunkError> {
     let mut bits = BitReader::new(bytes);
-    let samples = bits.take(16)?;
-    let reset = ResetHeader::from_byte(bits.take(8)? as u8);
+    let Header { samples, reset, mut starts } = Header::take(&mut bits, with_starts)?;
     if samples == 0 {
         return Ok(());
     }
@@ -179,9 +207,11 @@ pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, FloatHistogram) -> 
     for _ in 0..all {
         buckets.push(first()?);
     }
+    let mut previous = 0;
     for index in 0..samples {
         if index > 0 {
             delta = delta.wrapping_add(bits.take_varbit()?);
+            previous = time;
             time = next_time(time, delta)?;
             count.take(&mut bits)?;
             zero_count.take(&mut bits)?;
@@ -189,7 +219,8 @@ pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, FloatHistogram) -> 
         }
         let value = f64::from_bits(sum.value);
         if stale(value) {
-            if !each(time, FloatHistogram { sum: value, ..Default::default() }) {
+            let start = starts.as_mut().map(|starts| starts.take(&mut bits, index, (previous, time))).transpose()?;
+            if !each(Stamp { time, start }, FloatHistogram { sum: value, ..Default::default() }) {
                 break;
             }
             continue;
@@ -214,7 +245,8 @@ pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, FloatHistogram) -> 
             negative_buckets: counts(down),
             custom_values: layout.custom.clone(),
         };
-        if !each(time, histogram) {
+        let start = starts.as_mut().map(|starts| starts.take(&mut bits, index, (previous, time))).transpose()?;
+        if !each(Stamp { time, start }, histogram) {
             break;
         }
     }

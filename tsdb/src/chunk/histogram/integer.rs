@@ -4,8 +4,9 @@ use ferula_model::{IntegerHistogram, Span};
 
 use super::fit::{Fit, ResetHeader, View, fit};
 use super::layout::{Layout, bucket_count, widen};
-use super::{hint_at, stale};
-use crate::chunk::bits::{BitReader, BitWriter};
+use super::{Header, Stamp, hint_at, stale};
+use crate::chunk::bits::{BitReader, BitWriter, PutBits};
+use crate::chunk::starts::Starts;
 use crate::chunk::xor::{XorWindow, next_time};
 use crate::chunk::{ChunkError, count_up};
 
@@ -14,6 +15,8 @@ use crate::chunk::{ChunkError, count_up};
 pub(super) struct IntegerEncoder {
     bytes: Vec<u8>,
     free: u8,
+    /// If the encoding has start timestamps.
+    starts: Option<Starts>,
     layout: Layout,
     time: Twice,
     count: Twice,
@@ -49,12 +52,12 @@ impl Twice {
 }
 
 impl IntegerEncoder {
-    pub(super) fn begin(reset: ResetHeader, time: i64, h: &IntegerHistogram) -> Self {
+    pub(super) fn begin(reset: ResetHeader, at: Stamp, h: &IntegerHistogram) -> Self {
         if stale(h.sum) {
             return Self::begin_in(
                 reset,
                 Layout::default(),
-                time,
+                at,
                 &IntegerHistogram { sum: h.sum, ..Default::default() },
             );
         }
@@ -65,12 +68,13 @@ impl IntegerEncoder {
             negative: h.negative_spans.clone(),
             custom: h.custom_values.clone(),
         };
-        Self::begin_in(reset, layout, time, h)
+        Self::begin_in(reset, layout, at, h)
     }
 
     /// Begins with a sample whose buckets are among those of `layout`.
-    fn begin_in(reset: ResetHeader, layout: Layout, time: i64, h: &IntegerHistogram) -> Self {
-        let mut bytes = vec![0, 1, reset as u8];
+    fn begin_in(reset: ResetHeader, layout: Layout, at: Stamp, h: &IntegerHistogram) -> Self {
+        let time = at.time;
+        let mut bytes = Header::begin(reset, at.start.is_some());
         let buckets: Vec<_> = wide_deltas(&layout, h).map(Twice::starting_at).collect();
         let mut writer = BitWriter::resume(&mut bytes, 0);
         layout.write(&mut writer);
@@ -79,9 +83,16 @@ impl IntegerEncoder {
         writer.put_uvarbit(h.zero_count);
         writer.put(h.sum.to_bits(), 64);
         buckets.iter().for_each(|bucket| writer.put_varbit(bucket.value));
+        let starts = at.start.map(|start| {
+            let mut starts = Starts::default();
+            starts.put(&mut writer, 0, (0, time), start);
+            starts
+        });
         let free = writer.free();
+        Header::note_starts(&mut bytes, starts);
         Self {
             free,
+            starts,
             layout,
             time: Twice::starting_at(time),
             count: Twice::starting_at(h.count as i64),
@@ -125,12 +136,23 @@ impl IntegerEncoder {
         fit(reset, &self.layout, &last, &next)
     }
 
-    pub(super) fn append(&mut self, reset: ResetHeader, time: i64, h: &IntegerHistogram, wider: Option<Box<Layout>>) {
+    /// Whether a sample with this start, 0 for none, can join.
+    pub(super) fn admits(&self, start: i64) -> bool {
+        match &self.starts {
+            Some(starts) => starts.admits(Header::count(&self.bytes, true).into(), start),
+            None => start == 0,
+        }
+    }
+
+    pub(super) fn append(&mut self, reset: ResetHeader, at: Stamp, h: &IntegerHistogram, wider: Option<Box<Layout>>) {
+        let time = at.time;
         if let Some(layout) = wider {
             self.recode(reset, &layout);
         }
         count_up(&mut self.bytes);
+        let index = Header::count(&self.bytes, self.starts.is_some()) - 1;
         let mut writer = BitWriter::resume(&mut self.bytes, self.free);
+        let previous = self.time.value;
         self.time.put(&mut writer, time);
         if stale(h.sum) {
             writer.put(0, 2);
@@ -143,16 +165,20 @@ impl IntegerEncoder {
                 bucket.put(&mut writer, value);
             }
         }
+        if let Some(starts) = &mut self.starts {
+            starts.put(&mut writer, index, (previous, time), at.start.unwrap_or(0));
+        }
         self.free = writer.free();
+        Header::note_starts(&mut self.bytes, self.starts);
     }
 
     /// Encodes the chunk again in a wider layout.
     fn recode(&mut self, reset: ResetHeader, layout: &Layout) {
         let mut recoded: Option<Self> = None;
-        let decoded = decode(&self.bytes, |time, h| {
+        let decoded = decode(&self.bytes, self.starts.is_some(), |at, h| {
             match &mut recoded {
-                None => recoded = Some(Self::begin_in(reset, layout.clone(), time, &h)),
-                Some(chunk) => chunk.append(reset, time, &h, None),
+                None => recoded = Some(Self::begin_in(reset, layout.clone(), at, &h)),
+                Some(chunk) => chunk.append(reset, at, &h, None),
             }
             true
         });
@@ -160,6 +186,10 @@ impl IntegerEncoder {
         if let Some(chunk) = recoded {
             *self = chunk;
         }
+    }
+
+    pub(super) fn has_starts(&self) -> bool {
+        self.starts.is_some()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -223,10 +253,13 @@ impl FromCount for i64 {
 }
 
 /// Hands out each sample until `each` says that it has enough.
-pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, IntegerHistogram) -> bool) -> Result<(), ChunkError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    with_starts: bool,
+    mut each: impl FnMut(Stamp, IntegerHistogram) -> bool,
+) -> Result<(), ChunkError> {
     let mut bits = BitReader::new(bytes);
-    let samples = bits.take(16)?;
-    let reset = ResetHeader::from_byte(bits.take(8)? as u8);
+    let Header { samples, reset, mut starts } = Header::take(&mut bits, with_starts)?;
     if samples == 0 {
         return Ok(());
     }
@@ -241,18 +274,21 @@ pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, IntegerHistogram) -
     for _ in 0..all {
         buckets.push(Twice::starting_at(bits.take_varbit()?));
     }
+    let mut previous = 0;
     for index in 0..samples {
         if index > 0 {
-            let before = time.value;
+            previous = time.value;
             time.take(&mut bits)?;
-            next_time(before, time.delta)?;
+            next_time(previous, time.delta)?;
             count.take(&mut bits)?;
             zero_count.take(&mut bits)?;
             sum.take(&mut bits)?;
         }
         let value = f64::from_bits(sum.value);
         if stale(value) {
-            if !each(time.value, IntegerHistogram { sum: value, ..Default::default() }) {
+            let start =
+                starts.as_mut().map(|starts| starts.take(&mut bits, index, (previous, time.value))).transpose()?;
+            if !each(Stamp { time: time.value, start }, IntegerHistogram { sum: value, ..Default::default() }) {
                 break;
             }
             continue;
@@ -277,7 +313,8 @@ pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(i64, IntegerHistogram) -
             negative_buckets: deltas(down),
             custom_values: layout.custom.clone(),
         };
-        if !each(time.value, histogram) {
+        let start = starts.as_mut().map(|starts| starts.take(&mut bits, index, (previous, time.value))).transpose()?;
+        if !each(Stamp { time: time.value, start }, histogram) {
             break;
         }
     }

@@ -6,7 +6,7 @@ use ferula_model::Span;
 use ferula_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 
 use crate::chunk::ChunkError;
-use crate::chunk::bits::{BitReader, BitWriter};
+use crate::chunk::bits::{BitReader, BitWriter, PutBits};
 
 /// Schema, zero threshold, bounds and the buckets that are there.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use ferula_model::{Columns, CommitSummary, Value};
 
-use super::batch::{Batch, FloatItem, HistogramItem};
+use super::batch::{Batch, FloatItem, Floats, HistogramItem};
 use super::log::Commit;
-use crate::chunk::{self, EncodedChunk, FloatEncoding};
+use crate::chunk::{self, EncodedChunk};
 use crate::head::Head;
-use crate::head::series::{FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
+use crate::head::series::{ChunkRules, FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
 use crate::wal::format::{MarkerRecord, put_markers};
 
 /// Samples in an open late chunk, at the end of a batch, from which on it is encoded (upstream's default).
@@ -21,11 +21,11 @@ impl Head {
     pub(super) fn apply(&self, commit: &mut Commit, number: u64, batch: &Batch) -> CommitSummary {
         let mut applied = Applied { min: i64::MAX, max: i64::MIN, ..Applied::default() };
         let oldest_reader = self.readers.oldest_view();
-        let block_range = self.options.read().block_range;
+        let rules = self.chunk_rules();
         for (floats, histograms) in batch.runs() {
-            self.apply_floats(number, oldest_reader, block_range, floats, &mut applied);
+            self.apply_floats(number, oldest_reader, rules, floats, &mut applied);
             for item in histograms {
-                self.apply_histogram(number, oldest_reader, block_range, item, &mut applied);
+                self.apply_histogram(number, oldest_reader, rules, item, &mut applied);
             }
         }
         let markers = self.cut_late(&applied.late_full);
@@ -67,11 +67,14 @@ impl Head {
         &self,
         number: u64,
         oldest_reader: Option<u64>,
-        block_range: i64,
-        floats: &[FloatItem],
+        rules: ChunkRules,
+        floats: Floats<'_>,
         applied: &mut Applied,
     ) {
-        for run in floats.chunk_by(|a, b| a.series as usize / PAGE_SERIES == b.series as usize / PAGE_SERIES) {
+        let mut starts = floats.starts;
+        for run in floats.items.chunk_by(|a, b| a.series as usize / PAGE_SERIES == b.series as usize / PAGE_SERIES) {
+            let (run_starts, others) = starts.split_at_checked(run.len()).unwrap_or_default();
+            starts = others;
             let Some(page) = run.first().and_then(|item| self.pages.page(item.series)) else {
                 applied.dropped += run.len();
                 applied.unknown += run.len() as u64;
@@ -88,8 +91,9 @@ impl Head {
                     applied.unknown += 1;
                     continue;
                 };
+                let start = run_starts.get(at).copied().unwrap_or(0);
                 if item.late {
-                    self.apply_late(item.series, series, item.time, item.value.into(), applied);
+                    self.apply_late(item.series, series, (item.time, start), item.value.into(), applied);
                     continue;
                 }
                 if series.newest().is_some_and(|newest| item.time <= newest) {
@@ -100,7 +104,7 @@ impl Head {
                     continue;
                 }
                 series.begin_commit(number, oldest_reader);
-                series.push_float(item.time, item.value, block_range, &mut |full| self.store(item.series, &full));
+                series.push_float(item.time, start, item.value, rules, &mut |full| self.store(item.series, &full));
                 applied.floats += 1;
                 applied.min = applied.min.min(item.time);
                 applied.max = applied.max.max(item.time);
@@ -112,19 +116,19 @@ impl Head {
         &self,
         number: u64,
         oldest_reader: Option<u64>,
-        block_range: i64,
+        rules: ChunkRules,
         item: &HistogramItem,
         applied: &mut Applied,
     ) {
         let done = self.pages.with_mut(item.series, |series| {
             if item.late {
-                self.apply_late(item.series, series, item.time, item.value.clone().into(), applied);
+                self.apply_late(item.series, series, (item.time, item.start), item.value.clone().into(), applied);
             } else if series.newest().is_some_and(|newest| item.time <= newest) {
                 applied.dropped += 1;
             } else {
                 series.begin_commit(number, oldest_reader);
                 let mut store = |full: FullChunk<'_>| self.store(item.series, &full);
-                series.push_histogram(item.time, &item.value, block_range, &mut store);
+                series.push_histogram(item.time, item.start, &item.value, rules, &mut store);
                 applied.histograms += 1;
                 applied.min = applied.min.min(item.time);
                 applied.max = applied.max.max(item.time);
@@ -136,11 +140,12 @@ impl Head {
         }
     }
 
-    pub(in crate::head) fn apply_late(
+    /// Adds a late sample of a time, with a start that is 0 for none.
+    fn apply_late(
         &self,
         number: u32,
         series: &mut Series,
-        time: i64,
+        (time, start): (i64, i64),
         value: Value,
         applied: &mut Applied,
     ) {
@@ -148,7 +153,7 @@ impl Head {
         if late.is_empty() {
             self.late_series.lock().insert(number);
         }
-        if !late.insert(time, value) {
+        if !late.insert(time, start, value) {
             applied.dropped += 1;
             return;
         }
@@ -186,7 +191,7 @@ impl Head {
     /// Encodes late samples into the head chunk files.
     pub(in crate::head) fn store_late(&self, number: u32, columns: &Columns) -> Vec<MappedChunk> {
         let mut chunks: Vec<EncodedChunk> = Vec::new();
-        chunk::encode(columns, FloatEncoding::Xor, &mut chunks);
+        chunk::encode(columns, self.options.read().floats, &mut chunks);
         let store = |chunk: EncodedChunk| {
             let times = (chunk.min_time, chunk.max_time);
             let place = self.chunks.store(number, chunk.encoding, times, true, &chunk.bytes);

@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 
 use ferula_model::{CommitError, Timestamp, millis};
 
-use super::batch::{Batch, FloatItem, HistogramItem};
+use super::batch::{Batch, Floats, HistogramItem};
 use crate::db::Durability;
 use crate::fs::{Context, FsError};
 use crate::head::Head;
 use crate::head::exemplars::record_of;
 use crate::head::replay::ReplayReport;
-use crate::wal::format::{self, HistogramRecord, RecordType, put_exemplars, put_histograms, put_metadata, put_series};
+use crate::wal::format::{
+    self, FloatRecord, HistogramRecord, RecordType, put_exemplars, put_histograms, put_metadata, put_series,
+};
 use crate::wal::segments;
 use crate::wal::writer::{WalError, WalWriter};
 
@@ -135,7 +137,7 @@ impl Head {
         }
         wal.flush()?;
         if is_late && let Some(wbl) = wbl {
-            log_floats(wbl, record, &batch.floats, true)?;
+            log_floats(wbl, record, batch.floats.all(), true)?;
             log_histograms(wbl, record, &batch.histograms, true)?;
             wbl.flush()?;
         }
@@ -217,14 +219,24 @@ pub(in crate::head) fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
 }
 
 /// Logs the floats that are, or are not, late; says whether there are others.
-fn log_floats(wal: &mut WalWriter, record: &mut Vec<u8>, items: &[FloatItem], late: bool) -> Result<bool, WalError> {
+fn log_floats(wal: &mut WalWriter, record: &mut Vec<u8>, floats: Floats<'_>, late: bool) -> Result<bool, WalError> {
     let mut others = false;
-    for part in items.chunks(RECORD_ITEMS) {
+    for part in floats.chunks(RECORD_ITEMS) {
         record.clear();
-        others |= format::put_plain_floats(
-            record,
-            part.iter().filter(|item| item.late == late).map(|item| (u64::from(item.series), item.time, item.value)),
-        ) < part.len();
+        let written = if part.starts.is_empty() {
+            let chosen = part.items.iter().filter(|item| item.late == late);
+            format::put_plain_floats(record, chosen.map(|item| (u64::from(item.series), item.time, item.value)))
+        } else {
+            let chosen = part.items.iter().zip(part.starts).filter(|(item, _)| item.late == late);
+            let records = chosen.map(|(item, &start)| FloatRecord {
+                series: item.series.into(),
+                time: item.time,
+                start,
+                value: item.value,
+            });
+            format::put_started_floats(record, records)
+        };
+        others |= written < part.items.len();
         if !record.is_empty() {
             wal.add(record)?;
         }
@@ -245,7 +257,7 @@ fn log_histograms(
             .map(|item| HistogramRecord {
                 series: u64::from(item.series),
                 time: item.time,
-                start: 0,
+                start: item.start,
                 value: item.value.clone(),
             })
             .collect();

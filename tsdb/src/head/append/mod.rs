@@ -18,11 +18,11 @@ use ferula_model::{
 
 pub(super) use self::apply::Applied;
 use self::batch::Batch;
-pub(super) use self::batch::{FloatItem, HistogramItem};
+pub(super) use self::batch::{FloatItem, FloatItems, HistogramItem};
 pub(super) use self::log::{Commit, sync_logs};
-use super::Head;
 use super::series::Kind;
 use super::verdict::{Verdict, Window, judge};
+use super::{Head, StartStorage};
 use crate::distribution::{Distribution, LATE_SECONDS};
 
 /// One batch on its way into the head.
@@ -30,6 +30,7 @@ pub(crate) struct HeadAppender<'a> {
     head: &'a Head,
     batch: Batch,
     window: Window,
+    starts: StartStorage,
     /// How many collections of series there had been when it began.
     collection: u64,
     /// The series that was asked for last, 0 before the first.
@@ -81,7 +82,8 @@ impl Head {
     pub(crate) fn appender(&self) -> HeadAppender<'_> {
         let collection = self.counters.collections.load(Ordering::Acquire);
         let batch = self.appenders.lock().begin(collection);
-        HeadAppender { head: self, batch, window: self.window(), collection, last: 0 }
+        let starts = self.options.read().starts;
+        HeadAppender { head: self, batch, window: self.window(), starts, collection, last: 0 }
     }
 
     fn commit(&self, batch: &mut Batch) -> Result<CommitSummary, CommitError> {
@@ -132,36 +134,19 @@ impl Appender for HeadAppender<'_> {
     }
 
     fn append(&mut self, series: SeriesRef, sample: Sample) -> Result<(), AppendError> {
+        let (time, start) = (sample.timestamp.as_millis(), sample.start.map_or(0, Timestamp::as_millis));
         match sample.value {
-            Value::Float(value) => self.append_float(series, sample.timestamp, value),
-            Value::Histogram(histogram) => self.append_histogram(series, sample.timestamp.as_millis(), histogram),
+            Value::Float(value) => {
+                let start = if self.starts == StartStorage::None { 0 } else { start };
+                self.stage_float(series, time, start, value)
+            }
+            Value::Histogram(histogram) => self.stage_histogram(series, time, start, histogram),
         }
     }
 
     #[inline]
     fn append_float(&mut self, series: SeriesRef, timestamp: Timestamp, value: f64) -> Result<(), AppendError> {
-        let time = timestamp.as_millis();
-        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
-        let judged = self.head.pages.with(number, |state| {
-            state.touch();
-            if state.kind == Kind::Histogram && is_stale(value) {
-                return Err(state.rest.as_ref().and_then(|rest| rest.last_histogram.clone()));
-            }
-            let repeated = || state.kind == Kind::Float && state.floats.value().to_bits() == value.to_bits();
-            Ok(judge(&self.window, state.newest(), time, repeated))
-        });
-        match judged.ok_or(AppendError::UnknownSeries(series.0))? {
-            Ok(verdict) => {
-                let admitted = self.admit(verdict, time);
-                if let Some(late) = admitted.map_err(|error| self.with_values(error, number, time, value))? {
-                    self.batch.note(time, late);
-                    self.batch.floats.push(FloatItem { series: number, late, time, value });
-                }
-                Ok(())
-            }
-            // The stale marker of a series of histograms is a histogram.
-            Err(last) => self.append_histogram(series, time, stale_histogram(last.as_ref())),
-        }
+        self.stage_float(series, timestamp.as_millis(), 0, value)
     }
 
     fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), AppendError> {
@@ -212,6 +197,32 @@ impl Drop for HeadAppender<'_> {
 }
 
 impl HeadAppender<'_> {
+    /// `start` is 0 for none.
+    #[inline]
+    fn stage_float(&mut self, series: SeriesRef, time: i64, start: i64, value: f64) -> Result<(), AppendError> {
+        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
+        let judged = self.head.pages.with(number, |state| {
+            state.touch();
+            if state.kind == Kind::Histogram && is_stale(value) {
+                return Err(state.rest.as_ref().and_then(|rest| rest.last_histogram.clone()));
+            }
+            let repeated = || state.kind == Kind::Float && state.floats.value().to_bits() == value.to_bits();
+            Ok(judge(&self.window, state.newest(), time, repeated))
+        });
+        match judged.ok_or(AppendError::UnknownSeries(series.0))? {
+            Ok(verdict) => {
+                let admitted = self.admit(verdict, time);
+                if let Some(late) = admitted.map_err(|error| self.with_values(error, number, time, value))? {
+                    self.batch.note(time, late);
+                    self.batch.floats.push(FloatItem { series: number, late, time, value }, start);
+                }
+                Ok(())
+            }
+            // The stale marker of a series of histograms is a histogram.
+            Err(last) => self.stage_histogram(series, time, start, stale_histogram(last.as_ref())),
+        }
+    }
+
     /// Whether a sample is staged, and as what.
     #[inline]
     fn admit(&self, verdict: Verdict, time: i64) -> Result<Option<bool>, AppendError> {
@@ -242,7 +253,14 @@ impl HeadAppender<'_> {
         AppendError::DuplicateFloat { timestamp_millis: time, existing: existing.flatten(), new }
     }
 
-    fn append_histogram(&mut self, series: SeriesRef, time: i64, value: Histogram) -> Result<(), AppendError> {
+    fn stage_histogram(
+        &mut self,
+        series: SeriesRef,
+        time: i64,
+        start: i64,
+        value: Histogram,
+    ) -> Result<(), AppendError> {
+        let start = if self.starts == StartStorage::FloatsAndHistograms { start } else { 0 };
         let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
         let value = checked(value)?;
         let judged = self.head.pages.with(number, |state| {
@@ -254,7 +272,7 @@ impl HeadAppender<'_> {
         if let Some(late) = self.admit(judged.ok_or(AppendError::UnknownSeries(series.0))?, time)? {
             let after = self.batch.floats.len();
             self.batch.note(time, late);
-            self.batch.histograms.push(HistogramItem { series: number, late, after, time, value });
+            self.batch.histograms.push(HistogramItem { series: number, late, after, time, start, value });
         }
         Ok(())
     }

@@ -21,15 +21,25 @@ pub struct FloatRecord {
 pub fn put_floats(out: &mut Vec<u8>, samples: &[FloatRecord]) {
     out.reserve(17 + samples.len() * 14);
     if samples.iter().any(|sample| sample.start != 0) {
-        out.push(RecordType::SamplesV2 as u8);
-        let mut bases = Bases::default();
-        for sample in samples {
-            bases.put(out, sample.series, sample.time, sample.start);
-            out.extend_from_slice(&sample.value.to_bits().to_be_bytes());
-        }
+        put_started_floats(out, samples.iter().copied());
         return;
     }
     put_plain_floats(out, samples.iter().map(|sample| (sample.series, sample.time, sample.value)));
+}
+
+/// Appends a record of float samples with start timestamps; nothing if there is no sample. Says how many there were.
+pub(crate) fn put_started_floats(out: &mut Vec<u8>, samples: impl Iterator<Item = FloatRecord>) -> usize {
+    let mut bases = Bases::default();
+    let mut count = 0;
+    for sample in samples {
+        if count == 0 {
+            out.push(RecordType::SamplesV2 as u8);
+        }
+        bases.put(out, sample.series, sample.time, sample.start);
+        out.extend_from_slice(&sample.value.to_bits().to_be_bytes());
+        count += 1;
+    }
+    count
 }
 
 /// Appends a record of float samples without start timestamps, given as series, time and value; nothing if there is
@@ -91,6 +101,25 @@ mod tests {
         let base = [2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0x03, 0xE8];
         let items = [0, 0, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0, 1, 2, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0];
         assert_eq!(out, [base.as_slice(), &items].concat());
+    }
+
+    #[test]
+    fn the_layout_of_the_second_version_is_prometheus_own() {
+        let sample = FloatRecord { series: 7, time: 1000, start: 400, value: 1.0 };
+        let samples = [
+            sample,
+            FloatRecord { series: 6, time: 1001, ..sample },
+            FloatRecord { series: 8, start: 0, ..sample },
+            FloatRecord { series: 8, time: 1002, start: 500, ..sample },
+        ];
+        let mut out = Vec::new();
+        put_floats(&mut out, &samples);
+        let one = [0x3F, 0xF0, 0, 0, 0, 0, 0, 0].as_slice();
+        // Series and time as zigzag, deltas to the series before and to the first time; then 0: none, 1: as before, 2: its
+        // distance to the first start.
+        let parts =
+            [&[11, 14, 0xD0, 0x0F, 0xA0, 0x06], one, &[1, 2, 1], one, &[4, 0, 0], one, &[0, 4, 2, 0xC8, 1], one];
+        assert_eq!(out, parts.concat());
     }
 
     proptest! {

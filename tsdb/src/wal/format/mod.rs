@@ -1,6 +1,6 @@
 //! What the bytes of a log mean: the only folder that knows the layout of records, a file for each kind of record.
 //!
-//! [`bytes`] has the numbers and texts that all of them consist of, [`bases`] what the deltas of sample records of the
+//! `bytes` has the numbers and texts that all of them consist of, `bases` what the deltas of sample records of the
 //! second version (the one with start timestamps) refer to.
 //!
 //! Source: `tsdb/docs/format/wal.md` and the record codecs of Prometheus 3.14, as section 3.4 of the census has them.
@@ -19,8 +19,8 @@ use thiserror::Error;
 
 pub(crate) use bytes::{Bytes, put_labels, put_uvarint};
 pub use exemplars::{ExemplarRecord, put_exemplars, read_exemplars};
-pub(crate) use floats::put_plain_floats;
 pub use floats::{FloatRecord, put_floats, read_floats};
+pub(crate) use floats::{put_plain_floats, put_started_floats};
 pub use histograms::{HistogramRecord, put_histograms, read_histograms};
 pub(crate) use histograms::{put_histogram, read_histogram};
 pub use markers::{MarkerRecord, put_markers, read_markers};
