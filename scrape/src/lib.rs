@@ -54,6 +54,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bodies;
 pub mod discovery;
 mod failure;
 mod fetch;

@@ -220,6 +220,7 @@ impl ScrapeManager {
             storage: Arc::clone(&options.storage),
             clock: Arc::clone(&options.clock),
             metrics,
+            bodies: Arc::default(),
             seed: options.seed,
         };
         let (updates, received) = mpsc::channel(UPDATES_QUEUED_MAX);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferula_exposition::ParseOptions;
+use ferula_exposition::negotiate::accept_header;
 use ferula_model::Labels;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -19,7 +20,7 @@ use crate::ingest::histogram::BucketLimits;
 use crate::ingest::metadata::MetadataCache;
 use crate::ingest::rules::SeriesRules;
 use crate::ingest::{IngestRules, Ingestor, StartTimestamps};
-use crate::job::{ScrapeConfig, accept_header};
+use crate::job::ScrapeConfig;
 use crate::relabel::RelabelConfig;
 use crate::status::{DroppedTargets, LastScrape, TargetMetadata, TargetStatus};
 use crate::target::{Target, TargetGroup, Verdict, targets_of_group};

@@ -14,16 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferula_exposition::Format;
+use ferula_exposition::negotiate::format_of_response;
 use ferula_http::BodyBuffer;
 use ferula_model::{Appendable, Clock, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::bodies::Bodies;
 use crate::failure::FailureLog;
 use crate::fetch::{Fetch, FetchError, FetchRequest};
 use crate::ingest::{Counts, IngestError, IngestRules, Ingestor};
-use crate::job::{ScrapeProtocol, format_of};
+use crate::job::ScrapeProtocol;
 use crate::metrics::ScrapeMetrics;
 use crate::report::{ExtraReport, Reporter, ScrapeReport};
 use crate::schedule::Slots;
@@ -40,6 +42,7 @@ pub(crate) struct Surroundings {
     pub(crate) storage: Arc<dyn Appendable>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<ScrapeMetrics>,
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) seed: u64,
 }
 
@@ -84,7 +87,6 @@ pub(crate) struct Worker {
 struct Bench {
     ingestor: Ingestor,
     reporter: Reporter,
-    body: BodyBuffer,
 }
 
 /// A fetched scrape, about to be stored.
@@ -92,6 +94,7 @@ struct Arrival {
     at: Timestamp,
     started: Instant,
     fetched: Result<String, FetchError>,
+    body: BodyBuffer,
 }
 
 impl Worker {
@@ -103,7 +106,7 @@ impl Worker {
         status: Arc<Mutex<LastScrape>>,
     ) -> Self {
         let reporter = Reporter::new(plan.target.labels.clone());
-        let bench = Some(Box::new(Bench { ingestor, reporter, body: BodyBuffer::default() }));
+        let bench = Some(Box::new(Bench { ingestor, reporter }));
         Self { around, orders, plan, status, bench, last_start: None }
     }
 
@@ -155,13 +158,15 @@ impl Worker {
             self.around.metrics.interval_length.observe(self.plan.target.interval, started - before);
         }
         let at = self.slots().stamp(slot, self.around.clock.now());
+        let mut body = self.around.bodies.take();
         let fetched = match &self.plan.forced_error {
             Some(error) => Err(FetchError::Other(error.clone())),
-            None => self.plan.fetch.fetch(&self.plan.request, &mut bench.body).await,
+            None => self.plan.fetch.fetch(&self.plan.request, &mut body).await,
         };
-        let arrival = Arrival { at, started, fetched };
+        let body_bytes = body.as_slice().len();
+        let arrival = Arrival { at, started, fetched, body };
         let (plan, around) = (Arc::clone(&self.plan), self.around.clone());
-        let (bench, scraped) = if bench.body.as_slice().len() <= INLINE_BYTES_MAX {
+        let (bench, scraped) = if body_bytes <= INLINE_BYTES_MAX {
             let scraped = bench.store(&plan, &around, arrival);
             (bench, scraped)
         } else {
@@ -208,14 +213,18 @@ impl Worker {
 impl Bench {
     /// Stores what was fetched, or that nothing was, and says how it went.
     fn store(&mut self, plan: &Plan, around: &Surroundings, arrival: Arrival) -> LastScrape {
-        let Arrival { at, started, fetched } = arrival;
+        let Arrival { at, started, fetched, body } = arrival;
         let mut appender = around.storage.appender();
         let (counts, problem) = match &fetched {
             Err(error) => (Counts::default(), Some(error.to_string())),
             Ok(content_type) => {
-                let body = self.body.as_slice();
+                let body = body.as_slice();
                 // Without a body there is nothing to read in any format, and nothing that would need a type.
-                let format = if body.is_empty() { Ok(Format::Text) } else { format_of(content_type, plan.fallback) };
+                let format = if body.is_empty() {
+                    Ok(Format::Text)
+                } else {
+                    format_of_response(Some(content_type), plan.fallback)
+                };
                 let (counts, outcome) = match format {
                     Ok(format) => self.ingestor.ingest(&mut *appender, body, format, at),
                     Err(error) => (Counts::default(), Err(IngestError::from(error))),
@@ -241,8 +250,9 @@ impl Bench {
                 -1
             }
             Err(_) => 0,
-            Ok(_) => i64::try_from(self.body.as_slice().len()).unwrap_or(i64::MAX),
+            Ok(_) => i64::try_from(body.as_slice().len()).unwrap_or(i64::MAX),
         };
+        around.bodies.give_back(body);
         let (timeout, sample_limit) = (plan.target.timeout, plan.rules.sample_limit);
         let report = ScrapeReport {
             up: problem.is_none(),

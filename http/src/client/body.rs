@@ -12,6 +12,9 @@ use hyper::body::Incoming;
 use super::connect;
 use crate::error::{Cause, Error};
 
+/// Memory up to this is kept whatever the last body needed: buffers go from large targets to small ones and back.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// The body of an answer, in memory that serves answer after answer.
 #[derive(Default)]
 pub struct BodyBuffer {
@@ -37,10 +40,13 @@ impl BodyBuffer {
         self.body.into()
     }
 
-    /// Forgets the body and keeps the memory, unless it is far more than the last body needed.
+    /// Forgets the body and keeps the memory, unless it is large and far more than the last body needed.
     pub fn clear(&mut self) {
+        if self.body.is_empty() && self.wire.is_empty() {
+            return;
+        }
         for buffer in [&mut self.body, &mut self.wire] {
-            if buffer.capacity() > 64 << 10 && buffer.capacity() / 4 > buffer.len() {
+            if buffer.capacity() > KEPT_BYTES && buffer.capacity() / 4 > buffer.len() {
                 buffer.shrink_to(buffer.len());
             }
             buffer.clear();

@@ -7,7 +7,7 @@ mod protocol;
 mod yaml;
 
 pub use protocol::{ContentTypeError, EscapingScheme, ScrapeProtocol};
-pub(crate) use protocol::{accept_header, format_of};
+use protocol::{escaping_of, preferred};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ pub struct ScrapeDefaults {
     pub scrape_interval: Duration,
     /// Ten seconds, unless configured.
     pub scrape_timeout: Duration,
-    /// Empty: by upstream's preference, see [`ScrapeProtocol::preference`].
+    /// Empty: by upstream's preference, protobuf first where native histograms are scraped.
     pub scrape_protocols: Vec<ScrapeProtocol>,
     /// See [`ScrapeConfig::scrape_native_histograms`].
     pub scrape_native_histograms: bool,
@@ -305,7 +305,7 @@ impl ScrapeConfig {
 
     /// How targets are asked to write names.
     pub fn escaping_scheme(&self) -> EscapingScheme {
-        self.metric_name_escaping_scheme.unwrap_or_else(|| EscapingScheme::suggested_by(self.name_scheme()))
+        self.metric_name_escaping_scheme.unwrap_or_else(|| escaping_of(self.name_scheme()))
     }
 
     fn inherit_cadence(&mut self, defaults: &ScrapeDefaults) -> Result<(), JobError> {
@@ -332,7 +332,7 @@ impl ScrapeConfig {
             self.scrape_protocols.clone_from(&defaults.scrape_protocols);
         }
         if self.scrape_protocols.is_empty() {
-            self.scrape_protocols = ScrapeProtocol::preference(self.scrape_native_histograms()).to_vec();
+            self.scrape_protocols = preferred(self.scrape_native_histograms()).to_vec();
         }
         let repeated = |(at, protocol)| self.scrape_protocols.iter().take(at).any(|earlier| earlier == protocol);
         if self.scrape_protocols.iter().enumerate().any(repeated) {
@@ -363,8 +363,7 @@ impl ScrapeConfig {
     fn inherit_names(&mut self, defaults: &ScrapeDefaults) -> Result<(), JobError> {
         let scheme = *self.metric_name_validation_scheme.get_or_insert(defaults.metric_name_validation_scheme);
         let inherited = defaults.metric_name_escaping_scheme;
-        let escaping =
-            *self.metric_name_escaping_scheme.get_or_insert(inherited.unwrap_or(EscapingScheme::suggested_by(scheme)));
+        let escaping = *self.metric_name_escaping_scheme.get_or_insert(inherited.unwrap_or(escaping_of(scheme)));
         if escaping == EscapingScheme::AllowUtf8 && scheme != NameScheme::Utf8 {
             return Err(JobError::EscapingWithoutUtf8);
         }
@@ -387,7 +386,7 @@ mod tests {
         job.scrape_interval = Duration::from_secs(5);
         job.validate(&defaults).unwrap();
         assert_eq!((job.scrape_timeout, job.limits.sample_limit), (Duration::from_secs(5), 7));
-        assert_eq!(job.scrape_protocols[0], ScrapeProtocol::Protobuf);
+        assert_eq!(job.scrape_protocols[0], ScrapeProtocol::PrometheusProto);
         assert_eq!(job.escaping_scheme(), EscapingScheme::AllowUtf8);
         let mut again = job.clone();
         again.validate(&defaults).unwrap();
@@ -411,7 +410,7 @@ mod tests {
             "\"http://bad\" is not a valid hostname"
         );
         assert_eq!(
-            refused(|job| job.scrape_protocols = vec![ScrapeProtocol::Text004; 2]),
+            refused(|job| job.scrape_protocols = vec![ScrapeProtocol::PrometheusText0_0_4; 2]),
             "duplicated protocol in scrape_protocols, got [PrometheusText0.0.4 PrometheusText0.0.4] for scrape config with job name \"j\""
         );
         assert_eq!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ferula_model::yaml::{ByteSize, Context, Decode, Encode, Fields, Kind, Node, Struct};
 
+use super::protocol::{escaping_named, protocol_named};
 use super::{EscapingScheme, JobError, ScrapeConfig, ScrapeDefaults, ScrapeLimits, ScrapeProtocol};
 use crate::discovery::DiscoveryConfig;
 use crate::relabel::{NameScheme, RelabelConfig};
@@ -15,30 +16,34 @@ impl Default for ScrapeConfig {
     }
 }
 
-impl Decode for ScrapeProtocol {
+/// The protocols of `scrape_protocols`.
+fn protocols(node: &Node, context: &mut Context) -> Option<Vec<ScrapeProtocol>> {
+    let named = Vec::<Named<ScrapeProtocol>>::decode(node, context)?;
+    Some(named.into_iter().map(|Named(protocol)| protocol).collect())
+}
+
+fn escaping(node: &Node, context: &mut Context) -> Option<Option<EscapingScheme>> {
+    let word = String::decode(node, context)?;
+    context.keep(node, escaping_named(&word)).map(Some)
+}
+
+/// What a configuration calls by a name, and whose type is of another crate.
+struct Named<T>(T);
+
+impl Decode for Named<ScrapeProtocol> {
     fn decode(node: &Node, context: &mut Context) -> Option<Self> {
-        let text = String::decode(node, context)?;
-        context.keep(node, text.parse())
+        let name = String::decode(node, context)?;
+        context.keep(node, protocol_named(&name)).map(Self)
     }
 }
 
-impl Encode for ScrapeProtocol {
-    fn encode(&self) -> Node {
-        Node::text(self.as_str())
-    }
+/// The names of protocols, to be written.
+fn names<'a>(protocols: impl IntoIterator<Item = &'a ScrapeProtocol>) -> Vec<String> {
+    protocols.into_iter().map(|protocol| protocol.as_str().to_owned()).collect()
 }
 
-impl Decode for EscapingScheme {
-    fn decode(node: &Node, context: &mut Context) -> Option<Self> {
-        let text = String::decode(node, context)?;
-        context.keep(node, text.parse())
-    }
-}
-
-impl Encode for EscapingScheme {
-    fn encode(&self) -> Node {
-        Node::text(self.as_str())
-    }
+fn word(scheme: Option<EscapingScheme>) -> String {
+    scheme.map(EscapingScheme::as_str).unwrap_or_default().to_owned()
 }
 
 impl Decode for NameScheme {
@@ -111,7 +116,7 @@ impl Struct for ScrapeDefaults {
             let (node, context) = fields.parts();
             context.trouble(node, "global scrape timeout greater than scrape interval");
         }
-        fields.set("scrape_protocols", &mut self.scrape_protocols);
+        fields.set_with("scrape_protocols", &mut self.scrape_protocols, protocols);
         fields.set("scrape_native_histograms", &mut self.scrape_native_histograms);
         fields.set("convert_classic_histograms_to_nhcb", &mut self.convert_classic_histograms_to_nhcb);
         fields.set("always_scrape_classic_histograms", &mut self.always_scrape_classic_histograms);
@@ -119,7 +124,7 @@ impl Struct for ScrapeDefaults {
         set_path(fields, "scrape_failure_log_file", &mut self.scrape_failure_log_file);
         set_limits(fields, &mut self.limits);
         fields.set("metric_name_validation_scheme", &mut self.metric_name_validation_scheme);
-        fields.set("metric_name_escaping_scheme", &mut self.metric_name_escaping_scheme);
+        fields.set_with("metric_name_escaping_scheme", &mut self.metric_name_escaping_scheme, escaping);
     }
 }
 
@@ -128,7 +133,7 @@ impl Encode for ScrapeDefaults {
         let node = Node::mapping()
             .put("scrape_interval", &self.scrape_interval)
             .put("scrape_timeout", &self.scrape_timeout)
-            .put_some("scrape_protocols", &self.scrape_protocols)
+            .put_some("scrape_protocols", &names(&self.scrape_protocols))
             .put_some("scrape_native_histograms", &self.scrape_native_histograms)
             .put_some("convert_classic_histograms_to_nhcb", &self.convert_classic_histograms_to_nhcb)
             .put_some("always_scrape_classic_histograms", &self.always_scrape_classic_histograms)
@@ -137,7 +142,7 @@ impl Encode for ScrapeDefaults {
         put_limits(node, &self.limits)
             .put_some("keep_dropped_targets", &self.limits.keep_dropped_targets)
             .put("metric_name_validation_scheme", &self.metric_name_validation_scheme)
-            .put_some("metric_name_escaping_scheme", &self.metric_name_escaping_scheme)
+            .put_some("metric_name_escaping_scheme", &word(self.metric_name_escaping_scheme))
     }
 }
 
@@ -164,7 +169,7 @@ impl Struct for ScrapeConfig {
         fields.set("scrape_interval", &mut self.scrape_interval);
         fields.set("scrape_timeout", &mut self.scrape_timeout);
         fields.set_with("scrape_protocols", &mut self.scrape_protocols, |node, context| {
-            let protocols = Vec::decode(node, context)?;
+            let protocols = protocols(node, context)?;
             if protocols.is_empty() {
                 context.trouble(node, "scrape_protocols cannot be empty");
                 return None;
@@ -174,7 +179,7 @@ impl Struct for ScrapeConfig {
         let job = self.job_name.clone();
         fields.set_with("fallback_scrape_protocol", &mut self.fallback_scrape_protocol, |node, context| {
             let text = String::decode(node, context)?;
-            let read = text.parse().map_err(|error: JobError| {
+            let read = protocol_named(&text).map_err(|error| {
                 format!("invalid fallback_scrape_protocol for scrape config with job name {job:?}: {error}")
             });
             context.keep(node, read).map(Some)
@@ -196,7 +201,7 @@ impl Struct for ScrapeConfig {
         fields.set("native_histogram_bucket_limit", &mut self.limits.native_histogram_bucket_limit);
         fields.set("native_histogram_min_bucket_factor", &mut self.limits.native_histogram_min_bucket_factor);
         fields.set("metric_name_validation_scheme", &mut self.metric_name_validation_scheme);
-        fields.set("metric_name_escaping_scheme", &mut self.metric_name_escaping_scheme);
+        fields.set_with("metric_name_escaping_scheme", &mut self.metric_name_escaping_scheme, escaping);
         DiscoveryConfig::set_all(fields, &mut self.discovery);
         set_rules(fields, "relabel_configs", "target", &mut self.relabel_configs);
         set_rules(fields, "metric_relabel_configs", "metric", &mut self.metric_relabel_configs);
@@ -224,8 +229,8 @@ impl Encode for ScrapeConfig {
             .put_some("params", &self.params)
             .put_some("scrape_interval", &self.scrape_interval)
             .put_some("scrape_timeout", &self.scrape_timeout)
-            .put_some("scrape_protocols", &self.scrape_protocols)
-            .put_some("fallback_scrape_protocol", &self.fallback_scrape_protocol);
+            .put_some("scrape_protocols", &names(&self.scrape_protocols))
+            .put_some("fallback_scrape_protocol", &names(&self.fallback_scrape_protocol).concat());
         let node = put_set(node, "scrape_native_histograms", self.scrape_native_histograms);
         let node = put_set(node, "always_scrape_classic_histograms", self.always_scrape_classic_histograms);
         let node = put_set(node, "convert_classic_histograms_to_nhcb", self.convert_classic_histograms_to_nhcb);
@@ -239,7 +244,7 @@ impl Encode for ScrapeConfig {
             .put_some("native_histogram_min_bucket_factor", &self.limits.native_histogram_min_bucket_factor)
             .put_some("keep_dropped_targets", &self.limits.keep_dropped_targets)
             .put_some("metric_name_validation_scheme", &self.metric_name_validation_scheme)
-            .put_some("metric_name_escaping_scheme", &self.metric_name_escaping_scheme)
+            .put_some("metric_name_escaping_scheme", &word(self.metric_name_escaping_scheme))
             .put_all(&self.http)
             .put_some("relabel_configs", &self.relabel_configs)
             .put_some("metric_relabel_configs", &self.metric_relabel_configs);

@@ -56,14 +56,14 @@ fn upstreams_good_file_is_read() {
     assert_eq!(file.jobs.len(), text.matches("- job_name:").count());
     let first = &file.jobs[0];
     assert_eq!(first.scrape_interval.as_secs(), 15);
-    assert_eq!(first.fallback_scrape_protocol, Some(ScrapeProtocol::Text004));
+    assert_eq!(first.fallback_scrape_protocol, Some(ScrapeProtocol::PrometheusText0_0_4));
     assert_eq!(first.limits.sample_limit, 1500);
     assert_eq!(first.relabel_configs.len(), 6);
     assert_eq!(first.relabel_configs[3].fields().regex, "");
     assert_eq!(first.http.http_headers.0["foo"].secrets.len(), 2);
     let second = &file.jobs[1];
     assert_eq!((second.scrape_timeout.as_secs(), second.limits.body_size_limit), (5, 10 << 20));
-    assert_eq!(second.scrape_protocols, [ScrapeProtocol::Text004]);
+    assert_eq!(second.scrape_protocols, [ScrapeProtocol::PrometheusText0_0_4]);
     let written = yaml::to_string(&Node::sequence(file.jobs.iter().map(yaml::Encode::encode)));
     assert!(!written.contains("mysecret"), "{written}");
 }
