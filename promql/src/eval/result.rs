@@ -4,6 +4,7 @@ use ferula_model::{Histogram, Labels, StepGrid, Timestamp};
 
 use super::build::{Builder, Built};
 use super::distinct::{Equal, distinct};
+use super::limits::Hold;
 use super::steps::{Point, PointRef, StepVector};
 use super::window::RangeSource;
 use super::{BoxOperator, Env, Head, Worker, is_metadata_label, parallel};
@@ -28,19 +29,13 @@ pub(crate) fn instant(env: &Env<'_>, at: Timestamp) -> Result<Value, QueryError>
     Ok(match builder.build(root, grid)? {
         Built::Scalar(scalar) => Value::Scalar { at, value: scalar.at(0) },
         Built::Text(text) => Value::String { at, value: text.to_owned() },
-        Built::Vector(operator) => {
-            let series = computed(env, named(operator))?;
-            let samples = series.into_iter().filter_map(|(labels, vector)| {
-                let value = match vector.get(0)? {
-                    PointRef::Float(value) => ferula_model::Value::Float(value),
-                    PointRef::Histogram(histogram) => {
-                        ferula_model::Value::Histogram(Histogram::Float(histogram.clone()))
-                    }
-                };
-                Some(VectorSample { labels, at, value })
-            });
-            Value::Vector(samples.collect())
-        }
+        Built::Vector(operator) => Value::Vector(computed(env, named(operator), |labels, vector| {
+            let value = match vector.get(0)? {
+                PointRef::Float(value) => ferula_model::Value::Float(value),
+                PointRef::Histogram(histogram) => ferula_model::Value::Histogram(Histogram::Float(histogram.clone())),
+            };
+            Some(VectorSample { labels: labels.clone(), at, value })
+        })?),
     })
 }
 
@@ -53,10 +48,9 @@ pub(crate) fn range(env: &Env<'_>, grid: StepGrid) -> Result<Value, QueryError> 
             Value::Matrix(vec![Series { labels: Labels::empty(), floats: floats.collect(), histograms: Vec::new() }])
         }
         Built::Vector(operator) => {
-            let series = computed(env, named(operator))?
-                .into_iter()
-                .map(|(labels, vector)| points(labels, &vector, grid))
-                .collect();
+            let series = computed(env, named(operator), |labels, vector| {
+                vector.any().then(|| points(labels.clone(), vector, grid))
+            })?;
             Value::Matrix(sorted(series))
         }
         Built::Text(_) => {
@@ -83,23 +77,39 @@ fn named(operator: BoxOperator<'_>) -> BoxOperator<'_> {
     distinct(Box::new(renamed), Equal::Merge)
 }
 
-/// All series that have a point.
-fn computed(env: &Env<'_>, operator: BoxOperator<'_>) -> Result<Vec<(Labels, StepVector)>, QueryError> {
-    let count = operator.heads().len();
-    let weight = (count as u64).saturating_mul(operator.steps() as u64);
-    let is_held = operator.is_held();
-    let series = parallel::run(env, count, if is_held { 0 } else { weight }, |index, worker| {
-        let mut vector = StepVector::default();
-        operator.compute(index, worker, &mut vector)?;
-        if !vector.any() {
-            return Ok(None);
+/// What `answer` makes of the series, but for those of which it makes nothing.
+fn computed<T: Send>(
+    env: &Env<'_>,
+    operator: BoxOperator<'_>,
+    answer: impl Fn(&Labels, &StepVector) -> Option<T> + Sync,
+) -> Result<Vec<T>, QueryError> {
+    let (count, steps) = (operator.heads().len(), operator.steps());
+    let weight = (count as u64).saturating_mul(steps as u64);
+    let heads = operator.heads();
+    let answers = parallel::run(env, count, if operator.is_held() { 0 } else { weight }, |index, worker| {
+        let labels = &heads[index].labels;
+        if let Some(vector) = operator.held(index) {
+            // The samples of what is held are counted already.
+            let hold = hold_answer(env, 0, vector)?;
+            return Ok(answer(labels, vector).map(|answer| (answer, hold)));
         }
-        // What is held already is counted already.
-        let (samples, bytes) = if is_held { (0, 0) } else { (vector.samples(), vector.heap_bytes()) };
-        let hold = env.limits.hold(samples, bytes)?;
-        Ok(Some((operator.heads()[index].labels.clone(), vector, hold)))
+        let mut vector = worker.take(steps);
+        operator.compute(index, worker, &mut vector)?;
+        let hold = hold_answer(env, vector.samples(), &vector)?;
+        let answer = answer(labels, &vector).map(|answer| (answer, hold));
+        worker.give(vector);
+        Ok(answer)
     })?;
-    Ok(series.into_iter().flatten().map(|(labels, vector, _)| (labels, vector)).collect())
+    Ok(answers.into_iter().flatten().map(|(answer, _)| answer).collect())
+}
+
+/// Counts a series of a range query as part of the answer. That of an instant query is one point, less than its labels.
+fn hold_answer(env: &Env<'_>, samples: u64, vector: &StepVector) -> Result<Option<Hold>, QueryError> {
+    if !env.settings.is_range {
+        return Ok(None);
+    }
+    let points = size_of::<FloatPoint>() * vector.present.count();
+    env.limits.hold(samples, points as u64 + vector.histogram_bytes()).map(Some)
 }
 
 fn points(labels: Labels, vector: &StepVector, grid: StepGrid) -> Series {

@@ -39,19 +39,39 @@ impl Reference {
         }
     }
 
-    /// Whether all of these moments are as far from each other as the steps are.
-    pub(crate) fn is_linear(&self) -> bool {
-        let (start, end) = (self.grid.at(0).as_millis(), self.grid.at(self.grid.len() - 1).as_millis());
-        let steps = (self.grid.len() as i64 - 1).checked_mul(self.grid.step_millis());
-        self.at_millis.is_some()
-            || steps.and_then(|steps| start.checked_add(steps)) == Some(end)
-                && start.checked_sub(self.offset_millis).is_some()
-                && end.checked_sub(self.offset_millis).is_some()
+    /// The moments, with room for `before` and `after` around each.
+    pub(crate) fn moments(&self, before: i64, after: i64) -> Moments {
+        let (first, last) = self.span();
+        let distance = if self.at_millis.is_some() { 0 } else { self.grid.step_millis() };
+        let steps = (self.grid.len() as i64 - 1).checked_mul(distance);
+        let plain = steps.and_then(|steps| first.checked_add(steps)) == Some(last)
+            && first.checked_sub(before).is_some()
+            && last.checked_add(after).is_some();
+        Moments { first, distance, plain, reference: *self }
     }
 
     /// The first and the last of these moments.
     pub(crate) fn span(&self) -> (i64, i64) {
         (self.at(0), self.at(self.grid.len() - 1))
+    }
+}
+
+/// What a [`Reference`] says at each step, when there are many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moments {
+    first: i64,
+    /// From one to the next.
+    distance: i64,
+    /// Whether no moment with the room around it is near the ends of time, where distances shrink.
+    plain: bool,
+    reference: Reference,
+}
+
+impl Moments {
+    /// The moment from which step `index` looks back.
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> i64 {
+        if self.plain { self.first + self.distance * index as i64 } else { self.reference.at(index) }
     }
 }
 
@@ -246,7 +266,8 @@ fn keep_statistics(histograms: &mut [Arc<FloatHistogram>]) {
 /// Removes stale markers of both kinds.
 pub(crate) fn drop_stale_markers(worker: &mut Worker) {
     let Columns { times, values, starts, histogram_times, histogram_starts, .. } = &mut worker.columns;
-    if values.iter().any(|value| is_stale(*value)) {
+    // Whole pieces are looked at, without a branch for each value.
+    if values.chunks(64).any(|piece| piece.iter().fold(false, |found, value| found | is_stale(*value))) {
         let keep: Vec<bool> = values.iter().map(|value| !is_stale(*value)).collect();
         retain(times, &keep);
         retain(values, &keep);
@@ -404,9 +425,10 @@ pub(crate) fn newest(
 /// The same of a series that has only floats.
 fn newest_floats(samples: &Samples<'_>, reference: &Reference, lookback: i64, out: &mut StepVector) {
     let Samples { times, values, .. } = *samples;
+    let moments = reference.moments(lookback, 0);
     let mut seen = 0;
     out.fill_floats(|step| {
-        let at = reference.at(step);
+        let at = moments.at(step);
         while seen < times.len() && times[seen] <= at {
             seen += 1;
         }

@@ -75,6 +75,11 @@ impl Bitmap {
         }
     }
 
+    /// Whether another bitmap of the same length has one of the steps of this one.
+    pub(crate) fn meets(&self, other: &Bitmap) -> bool {
+        self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.words.iter().enumerate().flat_map(|(index, word)| Ones(*word).map(move |bit| index * 64 + bit))
     }
@@ -249,8 +254,13 @@ impl StepVector {
 
     /// The bytes that this vector holds.
     pub(crate) fn heap_bytes(&self) -> u64 {
-        let histograms: usize = self.histograms.iter().flatten().map(|h| histogram_bytes(h)).sum();
-        (self.floats.len() * 8 + self.present.words.len() * 8 + self.histograms.len() * 8 + histograms) as u64
+        (self.floats.len() * 8 + self.present.words.len() * 8 + self.histograms.len() * 8) as u64
+            + self.histogram_bytes()
+    }
+
+    /// The bytes of its histograms themselves.
+    pub(crate) fn histogram_bytes(&self) -> u64 {
+        self.histograms.iter().flatten().map(|histogram| histogram_bytes(histogram) as u64).sum()
     }
 }
 

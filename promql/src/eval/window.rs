@@ -6,7 +6,7 @@
 use ferula_model::StepGrid;
 
 use super::build::ScalarSteps;
-use super::select::{Reach, Reference, Selection, drop_stale_markers};
+use super::select::{Moments, Reach, Reference, Selection, drop_stale_markers};
 use super::steps::{Point, StepVector, histogram_samples};
 use super::subquery::SubquerySource;
 use super::{Env, Head, Operator, Worker, renamed};
@@ -67,16 +67,9 @@ impl RangeSource<'_> {
     /// Bounds of the windows over `times`.
     pub(crate) fn pointers<'a>(&self, times: &'a [i64]) -> Pointers<'a> {
         let Reach { before, after } = self.reach;
-        let (first, last) = self.reference.span();
-        let farthest = before.max(self.range_millis);
-        let linear =
-            first.checked_sub(farthest).is_some() && last.checked_add(after).is_some() && self.reference.is_linear();
         Pointers {
             times,
-            reference: self.reference,
-            first,
-            step: if self.reference.at_millis.is_some() { 0 } else { self.reference.grid.step_millis() },
-            linear,
+            moments: self.reference.moments(before.max(self.range_millis), after),
             oldest: before,
             newest: after,
             range: self.range_millis,
@@ -89,12 +82,7 @@ impl RangeSource<'_> {
 /// Two positions that move forward with the steps.
 pub(crate) struct Pointers<'a> {
     times: &'a [i64],
-    reference: Reference,
-    /// The first end, and how far the others are from it, each from the one before.
-    first: i64,
-    step: i64,
-    /// Whether no time is near the ends of time, where distances shrink.
-    linear: bool,
+    moments: Moments,
     oldest: i64,
     newest: i64,
     range: i64,
@@ -105,14 +93,8 @@ pub(crate) struct Pointers<'a> {
 impl Windows for Pointers<'_> {
     #[inline]
     fn window(&mut self, step: usize) -> (i64, i64, usize, usize) {
-        let (end, start, oldest, newest) = if self.linear {
-            let end = self.first + self.step * step as i64;
-            (end, end - self.range, end - self.oldest, end + self.newest)
-        } else {
-            let end = self.reference.at(step);
-            let before = |distance: i64| end.saturating_sub(distance);
-            (end, before(self.range), before(self.oldest), end.saturating_add(self.newest))
-        };
+        let end = self.moments.at(step);
+        let (oldest, newest) = (end.saturating_sub(self.oldest), end.saturating_add(self.newest));
         while self.from < self.times.len() && self.times[self.from] <= oldest {
             self.from += 1;
         }
@@ -120,7 +102,7 @@ impl Windows for Pointers<'_> {
         while self.to < self.times.len() && self.times[self.to] <= newest {
             self.to += 1;
         }
-        (start, end, self.from, self.to)
+        (end.saturating_sub(self.range), end, self.from, self.to)
     }
 }
 

@@ -284,7 +284,7 @@ impl Pairing<'_> {
         for &many in manies {
             worker.check(self.sides.join.env.limits)?;
             self.sides.many.compute(many, worker, &mut vector)?;
-            if !(manies.len() == 1 && self.pair_floats(many, &vector)) {
+            if !self.pair_floats(many, &vector, manies.len() == 1, &mut taken) {
                 self.pair_series(many, &vector, &mut taken, worker);
             }
             if self.sides.fill_many.is_some() {
@@ -298,20 +298,39 @@ impl Pairing<'_> {
         Ok(())
     }
 
-    /// One series on either side, only floats, nothing to fill: what nearly every meeting is.
-    fn pair_floats(&mut self, many: usize, vector: &StepVector) -> bool {
+    /// One series on the "one" side, only floats, nothing to fill: what nearly every meeting is. Answers whether that was so, and
+    /// no step had a match already.
+    fn pair_floats(&mut self, many: usize, vector: &StepVector, alone: bool, taken: &mut Bitmap) -> bool {
         let ([one], [partner]) = (self.ones, self.one_vectors.as_slice()) else { return false };
         let VectorOp::Arithmetic(op) = self.sides.join.op else { return false };
         let filled = self.sides.fill_one.is_some() || self.sides.fill_many.is_some();
         if filled || !vector.histograms.is_empty() || !partner.histograms.is_empty() {
             return false;
         }
+        let mut shared = vector.present.clone();
+        shared.intersect(&partner.present);
+        if !shared.any() {
+            return true;
+        }
         let head = self.sides.result_head(&self.sides.many.heads()[many], &self.sides.one.heads()[*one].labels);
-        let mut out = StepVector::with_steps(vector.steps());
-        out.present = vector.present.clone();
-        out.present.intersect(&partner.present);
         let (left, right) =
             if self.sides.swapped { (&partner.floats, &vector.floats) } else { (&vector.floats, &partner.floats) };
+        if !alone {
+            let position = self.outputs.position(head);
+            let one_to_one = self.sides.join.matching.cardinality == Cardinality::OneToOne;
+            let known = if one_to_one { taken } else { &mut self.outputs.matched[position] };
+            if known.meets(&shared) {
+                return false;
+            }
+            known.union(&shared);
+            let out = &mut self.outputs.series[position].1;
+            for step in shared.iter() {
+                out.set_float(step, element::arithmetic(op, left[step], right[step]));
+            }
+            return true;
+        }
+        let mut out = StepVector::with_steps(vector.steps());
+        out.present = shared;
         let cells = out.floats.iter_mut().zip(left).zip(right);
         match op {
             ArithmeticOp::Add => cells.for_each(|((out, left), right)| *out = left + right),
