@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ferula_model::{Columns, Labels, Matcher, Querier, SelectError, SelectHints, SeriesSet, TimeRange};
 
-use crate::block::{Block, BlockError};
+use crate::block::Block;
 use crate::db::Db;
 use crate::head::{Head, HeadSet, ReaderGuard, merge_into};
 
@@ -45,7 +45,7 @@ impl Querier for Snapshot<'_> {
         let range = hints.range.unwrap_or(self.range);
         let mut sources = Vec::new();
         for block in self.blocks.iter().filter(|block| block.range().overlaps(range)) {
-            let series = block.select(range, matchers).map_err(select_error)?;
+            let series = block.select(range, matchers).map_err(SelectError::from)?;
             if !series.is_empty() {
                 sources.push(Source::Block(block, series));
             }
@@ -72,7 +72,7 @@ impl Querier for Snapshot<'_> {
     fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, SelectError> {
         let mut names = BTreeSet::new();
         for block in &self.blocks {
-            names.extend(block.label_names(matchers, 0).map_err(select_error)?);
+            names.extend(block.label_names(matchers, 0).map_err(SelectError::from)?);
         }
         if self.head.overlaps(self.range) {
             self.head.label_names(matchers, &mut names);
@@ -83,7 +83,7 @@ impl Querier for Snapshot<'_> {
     fn label_values(&self, name: &str, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, SelectError> {
         let mut values = BTreeSet::new();
         for block in &self.blocks {
-            values.extend(block.label_values(name, matchers, limit).map_err(select_error)?);
+            values.extend(block.label_values(name, matchers, limit).map_err(SelectError::from)?);
         }
         if self.head.overlaps(self.range) {
             self.head.label_values(name, matchers, limit, &mut values);
@@ -114,7 +114,7 @@ impl Source<'_> {
     fn labels(&self, index: usize) -> Result<Labels, SelectError> {
         match self {
             Source::Block(block, series) => match series.get(index) {
-                Some(&series) => block.labels(series).map_err(select_error),
+                Some(&series) => block.labels(series).map_err(SelectError::from),
                 None => Ok(Labels::empty()),
             },
             Source::Head(set) => Ok(set.labels(index)),
@@ -132,7 +132,7 @@ impl Source<'_> {
     fn read(&self, index: usize, range: TimeRange, columns: &mut Columns) -> Result<(), SelectError> {
         match self {
             Source::Block(block, series) => match series.get(index) {
-                Some(&series) => block.read(series, range, columns).map_err(select_error),
+                Some(&series) => block.read(series, range, columns).map_err(SelectError::from),
                 None => Ok(()),
             },
             Source::Head(set) => set.read(index, range, columns),
@@ -283,11 +283,4 @@ fn append(times: &mut Vec<i64>, more: &mut Vec<i64>, starts: &mut Vec<i64>, more
         starts.resize(times.len() + more.len(), 0);
     }
     times.append(more);
-}
-
-pub(crate) fn select_error(error: BlockError) -> SelectError {
-    match error {
-        BlockError::Io(error) => SelectError::Io { context: error.to_string(), source: error.source },
-        other => SelectError::Corrupt { place: "block".into(), problem: other.to_string() },
-    }
 }

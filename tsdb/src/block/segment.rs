@@ -119,6 +119,7 @@ impl SegmentWriter {
 /// The segments of a block, mapped.
 #[derive(Debug)]
 pub(crate) struct SegmentReader {
+    dir: PathBuf,
     segments: Vec<(PathBuf, Map)>,
 }
 
@@ -140,7 +141,7 @@ impl SegmentReader {
             check_header(&map, &path)?;
             segments.push((path, map));
         }
-        Ok(Self { segments })
+        Ok(Self { dir: dir.to_owned(), segments })
     }
 
     /// Bytes of all segments.
@@ -152,9 +153,8 @@ impl SegmentReader {
     pub(crate) fn chunk(&self, reference: u64) -> Result<ChunkBytes<'_>, BlockError> {
         let number = usize::try_from(reference >> 32).unwrap_or(usize::MAX);
         let Some((path, map)) = self.segments.get(number) else {
-            let path = self.segments.last().map(|(path, _)| path.clone()).unwrap_or_default();
-            let problem = format!("chunk {reference:#x} lies in segment {}, which is not there", number + 1);
-            return Err(BlockError::Corrupt { path, offset: 0, problem });
+            let problem = format!("chunk {reference:#x} lies in this segment, which is not there");
+            return Err(BlockError::Corrupt { path: self.path(number), offset: 0, problem });
         };
         read_chunk(map, reference & u64::from(u32::MAX)).map_err(BlockError::corrupt(path))
     }
@@ -162,8 +162,16 @@ impl SegmentReader {
     /// What is wrong with a chunk, as an error with its file.
     pub(crate) fn malformed(&self, reference: u64, problem: &dyn std::fmt::Display) -> BlockError {
         let number = usize::try_from(reference >> 32).unwrap_or(usize::MAX);
-        let path = self.segments.get(number).map(|(path, _)| path.clone()).unwrap_or_default();
-        BlockError::Corrupt { path, offset: reference & u64::from(u32::MAX), problem: problem.to_string() }
+        BlockError::Corrupt {
+            path: self.path(number),
+            offset: reference & u64::from(u32::MAX),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// The file of a segment, be it there or not.
+    fn path(&self, number: usize) -> PathBuf {
+        self.dir.join(format!("{:06}", number.saturating_add(1)))
     }
 }
 

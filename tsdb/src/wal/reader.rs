@@ -121,32 +121,27 @@ impl WalReader {
             }
             let Some(current) = &mut self.current else { return Ok(None) };
             let start = current.next;
-            match read_record(&current.map, &mut current.next, &mut self.joined) {
-                Ok(Some(flag)) => {
-                    let unpacked = unpack(flag, &self.joined, &mut self.unpacked, &mut self.snappy);
-                    match unpacked {
-                        Ok(false) => return Ok(Some(&self.joined)),
-                        Ok(true) => return Ok(Some(&self.unpacked)),
-                        Err(problem) => return Err(self.damaged(start, problem)),
-                    }
-                }
+            let read = read_record(&current.map, &mut current.next, &mut self.joined);
+            let unpacked = read.and_then(|flag| match flag {
+                Some(flag) => unpack(flag, &self.joined, &mut self.unpacked, &mut self.snappy).map(Some),
+                None => Ok(None),
+            });
+            match unpacked {
+                Ok(Some(false)) => return Ok(Some(&self.joined)),
+                Ok(Some(true)) => return Ok(Some(&self.unpacked)),
                 Ok(None) => {
                     if !self.advance(fs)? {
                         return Ok(None);
                     }
                 }
-                Err(problem) => return Err(self.damaged(start, problem)),
+                Err(problem) => {
+                    let (segment, path) = (current.number, std::mem::take(&mut current.path));
+                    self.current = None;
+                    self.segments = Vec::new().into_iter();
+                    return Err(Corruption { segment, path, offset: start as u64, problem }.into());
+                }
             }
         }
-    }
-
-    fn damaged(&mut self, offset: usize, problem: &'static str) -> ReadError {
-        let (segment, path) = match self.current.take() {
-            Some(current) => (current.number, current.path),
-            None => (0, PathBuf::new()),
-        };
-        self.segments = Vec::new().into_iter();
-        Corruption { segment, path, offset: offset as u64, problem }.into()
     }
 }
 
