@@ -5,7 +5,7 @@ use std::sync::Weak;
 use ferula_exposition::registry::Collect;
 use ferula_exposition::{Bucket, HistogramValue, MetricFamily, MetricValue, SummaryValue};
 use ferula_model::{Labels, MetricType};
-use ferula_tsdb::{Db, DbStats, Distribution, LogStats};
+use ferula_tsdb::{Db, DbStats, Distribution, LogStats, UnknownItems};
 
 /// Asks the storage when metrics are gathered.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ const HEAD: &[Plain<DbStats>] = &[
     ("head_series_refused_total", "Series that were refused because a limit was reached.", COUNTER, |s| {
         s.head.series_refused as f64
     }),
+    ("head_series_not_found_total", "Reads of series that were gone.", COUNTER, |s| s.head.series_not_found as f64),
     ("head_min_time", "Oldest time of the head, in milliseconds.", GAUGE, |s| bound(s.head.min_time, i64::MAX)),
     ("head_max_time", "Newest time of the head, in milliseconds.", GAUGE, |s| bound(s.head.max_time, i64::MIN)),
     ("head_min_time_seconds", "Oldest time of the head.", GAUGE, |s| bound(s.head.min_time, i64::MAX) / 1000.0),
@@ -130,9 +131,12 @@ const HEAD_CHUNKS: &[Plain<DbStats>] = &[
 /// The log and what comes of it. As [`HEAD`].
 const LOG: &[Plain<DbStats>] = &[
     ("wal_writes_failed_total", "Batches that could not be logged.", COUNTER, |s| s.head.wal_failures as f64),
-    ("wal_corruptions_total", "Places where a log was damaged, and cut, at the start.", COUNTER, |s| {
-        s.head.replay_damage as f64
-    }),
+    (
+        "wal_corruptions_total",
+        "Places where a log was damaged, and cut, or a part of it missing, at the start.",
+        COUNTER,
+        |s| s.head.replay_damage as f64,
+    ),
     ("wal_truncations_total", "Times that the log was trimmed, failures included.", COUNTER, |s| s.head.trims as f64),
     ("wal_truncations_failed_total", "Times that the log could not be trimmed.", COUNTER, |s| {
         s.head.trims_failed as f64
@@ -163,6 +167,7 @@ const EACH_LOG: &[Plain<LogStats>] = &[
     ("page_flushes_total", "Writes to the log.", COUNTER, |log| log.flushes as f64),
     ("segment_current", "The segment of the log that is being written.", GAUGE, |log| log.segment as f64),
     ("storage_size_bytes", "Bytes of the files of the log.", GAUGE, |log| log.storage_bytes as f64),
+    ("record_part_writes_total", "Fragments of records written to the log.", COUNTER, |log| log.parts as f64),
     ("record_parts_bytes_written_total", "Bytes written to the log, with framing.", COUNTER, |log| {
         log.written_bytes as f64
     }),
@@ -186,6 +191,9 @@ const BLOCKS: &[Plain<DbStats>] = &[
     ("compactions_triggered_total", "Rounds of maintenance.", COUNTER, |s| s.maintenance.ticks as f64),
     ("compactions_skipped_total", "Rounds in which the head waited for queries.", COUNTER, |s| {
         s.maintenance.waits as f64
+    }),
+    ("compaction_populating_block", "1 while a block is being written.", GAUGE, |s| {
+        f64::from(u8::from(s.blocks.is_writing))
     }),
     ("maintenance_failed_total", "Rounds of maintenance in which something went wrong.", COUNTER, |s| {
         s.maintenance.ticks_failed as f64
@@ -249,8 +257,11 @@ const BY_TYPE: &[ByType] = &[
     ("too_old_samples_total", "Samples refused as older than the out-of-order window.", |s| {
         vec![("float", s.head.too_old as f64)]
     }),
-    ("wal_replay_unknown_refs_total", "Items in the logs whose series no record had introduced.", |s| {
-        vec![("samples", s.head.replay_unknown as f64)]
+    ("wal_replay_unknown_refs_total", "Items in the log whose series no record had introduced.", |s| {
+        unknown(&s.head.replay_unknown)
+    }),
+    ("wbl_replay_unknown_refs_total", "Items in the log of late samples whose series is not known.", |s| {
+        unknown(&s.head.replay_unknown_late)
     }),
 ];
 
@@ -281,6 +292,17 @@ const DISTRIBUTIONS: &[Distributions] = &[
         &s.maintenance.cleaning_seconds
     }),
 ];
+
+fn unknown(items: &UnknownItems) -> Vec<(&'static str, f64)> {
+    let by_type = [
+        ("samples", items.samples),
+        ("histograms", items.histograms),
+        ("exemplars", items.exemplars),
+        ("metadata", items.metadata),
+        ("tombstones", items.tombstones),
+    ];
+    by_type.into_iter().map(|(kind, count)| (kind, count as f64)).collect()
+}
 
 /// A bound of the head; upstream shows the extremes for a head without samples.
 fn bound(at: Option<i64>, none: i64) -> f64 {

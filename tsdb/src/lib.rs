@@ -65,5 +65,8 @@ pub mod fuzz {
 
 pub use db::{Db, DbBuilder, DbError, DbStats, Durability, OpenError};
 pub use distribution::{ChunkStats, Distribution};
-pub use head::{Cardinality, HeadStats, LogStats, ReplayError, ReplayProgress, ReplayReport, StartStorage, WalReplay};
+pub use head::{
+    Cardinality, HeadStats, LogStats, Missing, ReplayError, ReplayProgress, ReplayReport, StartStorage, UnknownItems,
+    WalReplay,
+};
 pub use maintain::{MaintenanceStats, Reload, Tick};

@@ -178,6 +178,7 @@ impl Db {
             self.head.sync().unwrap_or_else(|error| tick.problems.push(error.into()));
         }
         self.head.remove_idle();
+        self.head.cut_chunk_file();
         self.cut(&mut maintenance, now, false, &mut tick);
         self.merge(&mut maintenance, now, &mut tick);
         tick.deletions = self.retain();
@@ -275,7 +276,8 @@ impl Db {
             };
             let stop = self.blocks.stopped();
             let began = self.head.now();
-            if let Some(meta) = self.head.write_block(self.path(), range, parts, describe, stop)? {
+            let written = self.blocks.writing(|| self.head.write_block(self.path(), range, parts, describe, stop));
+            if let Some(meta) = written? {
                 self.note_compaction(began);
                 self.blocks.add(&meta)?;
                 tick.blocks.push(meta);

@@ -76,6 +76,8 @@ pub struct BlockDirectoryStats {
     pub oldest_time: Option<i64>,
     /// Tombstones in all blocks.
     pub tombstones: u64,
+    /// Whether a block is being written, from the head or from others.
+    pub is_writing: bool,
     /// Merges that were done.
     pub compactions: u64,
     /// Of those, merges of blocks that overlapped.
@@ -96,6 +98,8 @@ pub struct BlockDirectoryStats {
 
 #[derive(Debug, Default)]
 struct Counters {
+    /// Blocks that are being written.
+    writing: AtomicU64,
     compactions: AtomicU64,
     vertical_compactions: AtomicU64,
     reloads: AtomicU64,
@@ -243,6 +247,7 @@ impl BlockDirectory {
             heap_bytes: list.iter().map(|block| block.heap_bytes() as u64).sum(),
             oldest_time: list.iter().map(|block| block.meta().min_time).min(),
             tombstones: list.iter().map(|block| block.tombstones().len() as u64).sum(),
+            is_writing: read(&self.counters.writing) > 0,
             compactions: read(&self.counters.compactions),
             vertical_compactions: read(&self.counters.vertical_compactions),
             reloads: read(&self.counters.reloads),
@@ -333,7 +338,7 @@ impl BlockDirectory {
         options: BlockOptions,
     ) -> Result<Option<BlockMeta>, BlockError> {
         let ulid = meta.ulid;
-        let written = merge(&self.fs, &self.root, parents, meta, options, &self.stopped);
+        let written = self.writing(|| merge(&self.fs, &self.root, parents, meta, options, &self.stopped));
         let written = written.inspect_err(|error| self.note_failure(parents, error))?;
         let child = match &written {
             None => None,
@@ -346,6 +351,14 @@ impl BlockDirectory {
             self.remove_block(parent);
         }
         Ok(written)
+    }
+
+    /// Lets a block be written, which [`stats`](Self::stats) shows.
+    pub(crate) fn writing<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.counters.writing.fetch_add(1, Ordering::Relaxed);
+        let written = write();
+        self.counters.writing.fetch_sub(1, Ordering::Relaxed);
+        written
     }
 
     /// A block that was written and cannot be read must not supersede its parents at the next start.

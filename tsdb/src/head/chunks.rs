@@ -25,8 +25,10 @@ use crate::wal::format::{Bytes, put_uvarint};
 const MAGIC: [u8; 8] = [0x01, 0x30, 0xBC, 0x91, 1, 0, 0, 0];
 /// Set in the encoding byte of late chunks.
 const LATE: u8 = 0x80;
-/// A file ends here.
+/// From here on the next round of maintenance ends a file.
 const FILE_BYTES: u64 = 128 * 1024 * 1024;
+/// A file ends here even if that makes whoever stores a chunk wait for the disk.
+const FILE_BYTES_MAX: u64 = 4 * FILE_BYTES;
 /// Written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -50,6 +52,8 @@ struct Mapped {
 struct Writer {
     /// The file that is open, if any was needed yet.
     file: Option<Arc<dyn File>>,
+    /// The finished file before it, as long as it is not durable: until then the open one is in memory only.
+    behind: Option<Arc<dyn File>>,
     number: u32,
     /// How much of the file is written, and what follows.
     written: u64,
@@ -147,7 +151,7 @@ impl HeadChunks {
     ) -> u64 {
         let mut writer = self.writer.lock();
         let header = writer.buffer.is_empty() && writer.written == 0;
-        if header || writer.written + writer.buffer.len() as u64 > FILE_BYTES {
+        if header || writer.written + writer.buffer.len() as u64 > FILE_BYTES_MAX {
             self.next_file(&mut writer);
         }
         let place = u64::from(writer.number) << 32 | (writer.written + writer.buffer.len() as u64);
@@ -167,35 +171,80 @@ impl HeadChunks {
         place
     }
 
-    /// Begins a new file with the next chunk, so that this one can be deleted once it is old.
+    /// Begins a new file if this one is long.
+    pub(super) fn cut_if_full(&self) {
+        let is_full = self.writer.lock().written >= FILE_BYTES;
+        if is_full {
+            self.cut();
+        } else {
+            self.settle();
+        }
+    }
+
+    /// Begins a new file with the next chunk, so that this one can be deleted once it is old. Nobody who stores a chunk waits
+    /// for the disk: what is stored meanwhile goes on in the old file, and then, for a moment, stays in memory.
     pub(super) fn cut(&self) {
+        if !self.settle() {
+            return;
+        }
+        let file = {
+            let mut writer = self.writer.lock();
+            self.write_out(&mut writer);
+            writer.file.clone()
+        };
+        if !file.is_none_or(|file| self.make_durable(&*file)) {
+            return;
+        }
         let mut writer = self.writer.lock();
         self.write_out(&mut writer);
-        if writer.buffer.is_empty() && self.finish(&mut writer) {
+        if writer.buffer.is_empty() {
+            writer.behind = writer.file.take();
             writer.written = 0;
+            drop(writer);
+            self.settle();
         }
+    }
+
+    /// Makes the finished file durable, if there is one that is not, and writes what waited for it. False: it cannot be.
+    fn settle(&self) -> bool {
+        let Some(file) = self.writer.lock().behind.clone() else { return true };
+        if !self.make_durable(&*file) {
+            return false;
+        }
+        let mut writer = self.writer.lock();
+        writer.behind = None;
+        self.write_out(&mut writer);
+        true
+    }
+
+    fn make_durable(&self, file: &dyn File) -> bool {
+        let synced = file.sync().and_then(|()| self.fs.sync_dir(&self.dir));
+        if let Err(error) = &synced {
+            self.write_errors.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%error, "no new file of head chunks is begun");
+        }
+        synced.is_ok()
     }
 
     /// Makes the file durable that is being written, and takes it off the writer's hands. False: it cannot be, so that no
     /// other may be begun.
     fn finish(&self, writer: &mut Writer) -> bool {
-        let Some(file) = &writer.file else { return true };
-        if let Err(error) = file.sync().and_then(|()| self.fs.sync_dir(&self.dir)) {
-            self.write_errors.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%error, "no new file of head chunks is begun");
-            return false;
+        let is_durable = writer.file.as_ref().is_none_or(|file| self.make_durable(&**file));
+        if is_durable {
+            writer.file = None;
         }
-        writer.file = None;
-        true
+        is_durable
     }
 
     /// Writes what is still in memory.
     pub(super) fn flush(&self) {
+        self.settle();
         self.write_out(&mut self.writer.lock());
     }
 
     /// Makes everything that was stored durable. False: some of it is still in memory, because the disk is full.
     pub(super) fn sync(&self) -> Result<bool, FsError> {
+        self.settle();
         let mut writer = self.writer.lock();
         self.write_out(&mut writer);
         let is_written = writer.buffer.is_empty();
@@ -231,7 +280,7 @@ impl HeadChunks {
     }
 
     fn write_out(&self, writer: &mut Writer) {
-        if writer.buffer.is_empty() {
+        if writer.buffer.is_empty() || writer.behind.is_some() {
             return;
         }
         let write = |writer: &mut Writer| {
@@ -483,5 +532,32 @@ mod tests {
         chunks.flush();
         disk.crash(Crash::PowerLossKeepNothing);
         assert_eq!(loaded(Arc::new(disk.session())), (0, vec![0, 1]));
+    }
+
+    #[test]
+    fn while_a_finished_file_is_not_durable_the_next_one_is_in_memory() {
+        let disk = MemFs::new();
+        disk.create_dir(Path::new("c")).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        let chunks = HeadChunks::open(Arc::new(disk.session()), Path::new("c")).unwrap();
+        chunks.store(1, ChunkEncoding::Xor, (0, 0), false, &[1; 50]);
+        chunks.flush();
+        {
+            let mut writer = chunks.writer.lock();
+            writer.behind = writer.file.take();
+            writer.written = 0;
+        }
+        let place = chunks.store(1, ChunkEncoding::Xor, (1, 1), false, &[7; BUFFER_BYTES]);
+        chunks.store(1, ChunkEncoding::Xor, (2, 2), false, &[8; 50]);
+        assert_eq!(place >> 32, 2);
+        assert!(!disk.exists(Path::new("c/000002")));
+        chunks.read(place, |_, data| assert_eq!(data, [7; BUFFER_BYTES])).unwrap();
+        disk.fail_syncs(true);
+        chunks.flush();
+        assert!(!disk.exists(Path::new("c/000002")), "the first file still cannot be made durable");
+        disk.fail_syncs(false);
+        assert!(chunks.sync().unwrap());
+        disk.crash(Crash::PowerLossKeepNothing);
+        assert_eq!(loaded(Arc::new(disk.session())), (0, vec![0, 1, 2]));
     }
 }

@@ -72,7 +72,7 @@ impl Index {
     }
 
     /// The number of a shape, which is added if it is new.
-    fn shape(&mut self, names: &[u32]) -> u32 {
+    pub(super) fn shape(&mut self, names: &[u32]) -> u32 {
         if let Some(&shape) = self.shape_numbers.get(names) {
             return shape;
         }
@@ -145,6 +145,37 @@ impl Index {
         }
     }
 
+    /// As [`add`](Self::add) for every series, as long as the posting lists are empty: each list is counted and then filled,
+    /// so that it is allocated once, with the length that it needs. `each` hands out all series, by rising number, whenever
+    /// it is called.
+    pub(super) fn add_all(&mut self, each: impl Fn(&mut dyn FnMut(u32, &[u32]))) {
+        let mut numbered =
+            PairNumbers { by_value: vec![PairNumbers::NONE; self.symbols.numbers_end()], ..PairNumbers::default() };
+        each(&mut |_, packed| {
+            for (name, value) in self.pairs(packed) {
+                let pair = numbered.number(name, value);
+                if let Some(pair) = numbered.pairs.get_mut(pair) {
+                    pair.series += 1;
+                }
+            }
+        });
+        let mut lists: Vec<Posting> =
+            numbered.pairs.iter().map(|pair| Posting::with_capacity(pair.series as usize)).collect();
+        each(&mut |series, packed| {
+            for (name, value) in self.pairs(packed) {
+                if let Some(list) = lists.get_mut(numbered.number(name, value)) {
+                    list.push(series);
+                }
+            }
+        });
+        for (pair, list) in numbered.pairs.into_iter().zip(lists) {
+            self.symbols.hold(pair.value);
+            self.posting_bytes += heap_bytes(&list);
+            self.names.entry(pair.name).or_default().values.insert(pair.value, list);
+            self.pairs += 1;
+        }
+    }
+
     /// Takes dead series out of all posting lists. `pairs` are the label pairs that they had.
     pub(super) fn remove(&mut self, dead: &[u32], pairs: &[(u32, u32)]) {
         for &(name, value) in pairs {
@@ -210,6 +241,45 @@ impl Index {
     }
 }
 
+/// Label pairs in the order in which they were met. Most values belong to one name: those are found without hashing.
+#[derive(Default)]
+struct PairNumbers {
+    /// By the symbol of the value: the name that it was met with first, and the number of the pair.
+    by_value: Vec<(u32, u32)>,
+    others: Map<(u32, u32), u32>,
+    pairs: Vec<Pair>,
+}
+
+struct Pair {
+    name: u32,
+    value: u32,
+    series: u32,
+}
+
+impl PairNumbers {
+    /// No symbol has this number.
+    const NONE: (u32, u32) = (u32::MAX, 0);
+
+    #[inline]
+    fn number(&mut self, name: u32, value: u32) -> usize {
+        let Some(first) = self.by_value.get_mut(value as usize) else { return usize::MAX };
+        if first.0 != name {
+            let next = self.pairs.len() as u32;
+            let pair = if first.0 == Self::NONE.0 {
+                *first = (name, next);
+                next
+            } else {
+                *self.others.entry((name, value)).or_insert(next)
+            };
+            if pair == next {
+                self.pairs.push(Pair { name, value, series: 0 });
+            }
+            return pair as usize;
+        }
+        first.1 as usize
+    }
+}
+
 fn heap_bytes(list: &Posting) -> usize {
     if list.spilled() { list.capacity() * size_of::<u32>() } else { 0 }
 }
@@ -265,6 +335,34 @@ mod tests {
             assert!(index.texts(&packed).eq(texts));
         }
         assert_eq!((index.posting("a", "two"), index.posting("b", "two")), ([2].as_slice(), [3].as_slice()));
+    }
+
+    #[test]
+    fn many_series_at_once_are_the_same_as_one_after_the_other() {
+        let (mut one_by_one, mut at_once) = (Index::default(), Index::default());
+        let mut all = Vec::new();
+        for series in (0..300).step_by(3) {
+            let (five, seven) = (format!("v{}", series % 5), format!("v{}", series % 7));
+            // Values that several names have, and a shape that not all series have.
+            let labels = [("five", five.as_str()), ("same", "v1"), ("seven", seven.as_str())];
+            let labels = labels.get(..2 + series as usize % 2).unwrap_or_default();
+            let packed = one_by_one.pack(labels);
+            one_by_one.add(series, &packed);
+            all.push((series, at_once.pack(labels)));
+        }
+        at_once.add_all(|each| all.iter().for_each(|(series, packed)| each(*series, packed)));
+        assert_eq!(at_once.pair_count(), one_by_one.pair_count());
+        for (name, entry) in one_by_one.names() {
+            for value in entry.values.keys().map(|value| one_by_one.symbols.text(*value)) {
+                assert_eq!(at_once.posting(name, value), one_by_one.posting(name, value), "{name} {value}");
+            }
+        }
+        let mut pairs: Vec<_> = all.iter().flat_map(|(_, packed)| at_once.pairs(packed).collect::<Vec<_>>()).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        at_once.remove(&all.iter().map(|(series, _)| *series).collect::<Vec<_>>(), &pairs);
+        assert_eq!((at_once.pair_count(), at_once.posting_bytes), (0, 0));
+        assert_eq!(at_once.symbols.len(), 3, "the names of known shapes stay");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::boundary::{self, Boundary};
 use super::late::Late;
 use super::select::late_of;
 use super::series::{Series, range_end};
+use super::tally::Tally;
 use crate::db::Durability;
 use crate::fs::{Context, FsError};
 use crate::wal::checkpoint::{self, CheckpointOptions};
@@ -225,10 +226,13 @@ impl Head {
         self.min_time.store(i64::MAX, Ordering::Release);
         let (mut oldest, mut first_file, mut removed) = (i64::MAX, u32::MAX, 0);
         let mut idle = Vec::new();
+        let mut tally = Tally::default();
         for (first, page) in self.pages.iter() {
             let mut page = page.write();
             for (at, series) in page.iter_mut().enumerate().filter(|(_, series)| !series.is_dead()) {
+                let before = Tally::of(series);
                 removed += series.forget_before(until);
+                tally.changed(before, series);
                 oldest = oldest.min(series.oldest().unwrap_or(i64::MAX));
                 first_file = first_file.min(first_file_of(series));
                 if !std::mem::take(series.touched.get_mut()) && series.is_empty() {
@@ -238,6 +242,9 @@ impl Head {
         }
         self.min_time.fetch_min(oldest, Ordering::AcqRel);
         self.counters.chunks_removed.fetch_add(removed, Ordering::Relaxed);
+        // Of those that were removed, `open` says already which were open.
+        tally.mapped = -(removed as i64) - tally.open;
+        self.counters.gauges.add(tally);
         self.tombstones.write().retain(|_, deleted| deleted.as_slice().last().is_some_and(|last| last.max >= until));
         let collection = self.counters.collections.fetch_add(1, Ordering::AcqRel);
         *self.idle.lock() = Idle { series: idle, collection, reader: self.readers.next_reader() };
@@ -246,6 +253,11 @@ impl Head {
             tracing::warn!(%error, "a head chunk file could not be removed; the next time tries again");
         }
         self.counters.collection_millis.fetch_add(self.millis_since(started), Ordering::Relaxed);
+    }
+
+    /// Ends the file of head chunks that is being written, if it is long.
+    pub(crate) fn cut_chunk_file(&self) {
+        self.chunks.cut_if_full();
     }
 
     /// Removes the series that were found idle, as soon as nobody can have them in hand: no batch that began before the
@@ -262,7 +274,7 @@ impl Head {
     fn remove_series(&self, idle: &[u32]) {
         let segment = self.commit.lock().wal.as_ref().map_or(0, |wal| wal.segment());
         for part in idle.chunks(DEAD_AT_ONCE) {
-            let (mut dead, mut pairs) = (Vec::new(), Vec::new());
+            let (mut dead, mut pairs, mut tally) = (Vec::new(), Vec::new(), Tally::default());
             let mut index = self.index.write();
             for &number in part {
                 let removed = self.pages.with_mut(number, |series| {
@@ -270,6 +282,7 @@ impl Head {
                     is_idle.then(|| std::mem::take(series))
                 });
                 let Some(series) = removed.flatten() else { continue };
+                tally.gone(&series);
                 pairs.extend(index.pairs(&series.labels));
                 self.table.remove(self.table.fingerprint(index.texts(&series.labels)), number);
                 dead.push(number);
@@ -282,6 +295,7 @@ impl Head {
             dead.iter().for_each(|number| {
                 tombstones.remove(number);
             });
+            self.counters.gauges.add(tally);
             self.counters.series.fetch_sub(dead.len() as u64, Ordering::Relaxed);
             self.counters.series_removed.fetch_add(dead.len() as u64, Ordering::Relaxed);
         }

@@ -41,6 +41,7 @@ mod snapshot;
 mod stats;
 mod symbols;
 mod table;
+mod tally;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ use append::{Appenders, Commit};
 use boundary::Boundary;
 use chunks::HeadChunks;
 use exemplars::ExemplarRing;
-use index::Index;
+use index::{Index, PackedLabels};
 use maintain::Idle;
 use readers::Readers;
 use series::{ChunkRules, Pages, Series};
@@ -73,7 +74,7 @@ pub(crate) use cut::Parts;
 pub(crate) use maintain::Sealed;
 pub use progress::{ReplayProgress, WalReplay};
 pub(crate) use readers::ReaderGuard;
-pub use replay::{ReplayError, ReplayReport};
+pub use replay::{Missing, ReplayError, ReplayReport, UnknownItems};
 pub(crate) use select::{HeadSet, merge_into};
 pub use snapshot::check_snapshot_record;
 pub use stats::{Cardinality, HeadStats, LogStats};
@@ -301,17 +302,17 @@ impl Head {
         let number = self.next_series.load(Ordering::Acquire);
         let series = u32::try_from(number).map_err(|_| AppendError::SeriesLimit { limit: u64::from(u32::MAX) })?;
         self.next_series.store(number + 1, Ordering::Release);
-        self.place(&mut index, series, labels, fingerprint);
+        let packed = index.pack(labels);
+        index.add(series, &packed);
+        self.place(series, packed);
+        self.table.insert(fingerprint, series);
         self.unlogged.lock().push(series);
         Ok(series)
     }
 
-    /// Puts a series into pages, postings and table.
-    fn place(&self, index: &mut Index, series: u32, labels: &[(&str, &str)], fingerprint: table::Fingerprint) {
-        let packed = index.pack(labels);
-        index.add(series, &packed);
-        self.pages.put(series, Series::new(packed));
-        self.table.insert(fingerprint, series);
+    /// Puts a new series in its place and counts it.
+    fn place(&self, series: u32, labels: PackedLabels) {
+        self.pages.put(series, Series::new(labels));
         self.counters.series.fetch_add(1, Ordering::Relaxed);
         self.counters.series_created.fetch_add(1, Ordering::Relaxed);
     }

@@ -326,7 +326,10 @@ impl Head {
         columns: &mut Columns,
     ) -> Result<(), SelectError> {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
-        let gathered = self.pages.with(number, |series| gather(series, view, min, max)).unwrap_or_default();
+        let gathered = self.pages.with(number, |series| gather(series, view, min, max)).unwrap_or_else(|| {
+            self.counters.series_not_found.fetch_add(1, Ordering::Relaxed);
+            Gathered::default()
+        });
         let visible = TimeRange::new(range.min, ferula_model::Timestamp(max.min(gathered.until)));
         let damage = |result: Result<(), SelectError>| match result {
             Err(error @ SelectError::Corrupt { .. }) if wanted.sound_only => {

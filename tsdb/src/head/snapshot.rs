@@ -18,6 +18,7 @@ use super::Head;
 use super::exemplars::record_of;
 use super::replay::Pass;
 use super::series::{Kind, Series};
+use super::tally::Tally;
 use crate::block::{Interval, Tombstones};
 use crate::chunk::histogram::{HistogramAppender, reset_header};
 use crate::chunk::xor::XorAppender;
@@ -339,10 +340,12 @@ impl Head {
             return Ok(());
         }
         let block_range = self.block_range();
+        let mut tally = Tally::default();
         let restored = self.pages.with_mut(number, |series| {
             if series.newest().is_some_and(|newest| newest >= min_time) {
                 return Err(RecordError::Malformed("an open chunk begins before the one before it ends"));
             }
+            let before = Tally::of(series);
             series.chunk_start = min_time;
             match (encoding, last) {
                 (ChunkEncoding::Xor | ChunkEncoding::Xor2, Last::Float(value)) => {
@@ -375,9 +378,11 @@ impl Head {
                 }
                 _ => return Err(RecordError::Malformed("the encoding of an open chunk")),
             }
+            tally.changed(before, series);
             Ok(())
         });
         restored.unwrap_or(Err(RecordError::Malformed("series")))?;
+        self.counters.gauges.add(tally);
         self.widen_bounds(min_time, max_time);
         Ok(())
     }

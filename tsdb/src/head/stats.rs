@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ferula_model::{AppendError, Histogram, is_stale};
+use ferula_model::AppendError;
 use parking_lot::Mutex;
 
 use super::Head;
 use super::append::Applied;
-use super::replay::ReplayReport;
-use super::series::Kind;
+use super::replay::{ReplayReport, UnknownItems};
+use super::tally::Gauges;
 use crate::distribution::{ChunkStats, Distribution, LATE_SECONDS};
 use crate::wal::writer::WalWriter;
 
@@ -32,6 +32,8 @@ pub(crate) struct Counters {
     pub(super) chunks_created: AtomicU64,
     pub(super) chunks_removed: AtomicU64,
     pub(super) chunks_damaged: AtomicU64,
+    /// What the series count for now.
+    pub(super) gauges: Gauges,
     pub(super) snapshot_failures: AtomicU64,
     pub(super) wal_failures: AtomicU64,
     pub(super) truncations: AtomicU64,
@@ -47,7 +49,8 @@ pub(crate) struct Counters {
     pub(super) syncs: AtomicU64,
     pub(super) sync_millis: AtomicU64,
     replay_millis: AtomicU64,
-    replay_unknown: AtomicU64,
+    replay_unknown: Mutex<[UnknownItems; 2]>,
+    pub(super) series_not_found: AtomicU64,
     replay_damage: AtomicU64,
     /// Of the blocks that were written from the head.
     pub(super) chunks_cut: Mutex<ChunkStats>,
@@ -80,12 +83,13 @@ impl Counters {
                 counter.fetch_add(count, Ordering::Relaxed);
             }
         }
+        self.gauges.add(applied.tally);
     }
 
     pub(super) fn note_replay(&self, millis: u64, report: &ReplayReport) {
         self.replay_millis.store(millis, Ordering::Relaxed);
-        self.replay_unknown.store(report.unknown_series, Ordering::Relaxed);
-        self.replay_damage.store(report.damage.len() as u64, Ordering::Relaxed);
+        *self.replay_unknown.lock() = [report.unknown, report.unknown_late];
+        self.replay_damage.store((report.damage.len() + report.missing.len()) as u64, Ordering::Relaxed);
         self.chunks_damaged.fetch_add(report.damaged_chunk_files, Ordering::Relaxed);
     }
 
@@ -195,9 +199,13 @@ pub struct HeadStats {
     pub snapshot_failures: u64,
     /// Milliseconds that opening took to replay the logs.
     pub replay_millis: u64,
-    /// Items in the logs of series that no record had introduced.
-    pub replay_unknown: u64,
-    /// Places where a log was damaged when it was opened.
+    /// Items in the log of series that no record had introduced.
+    pub replay_unknown: UnknownItems,
+    /// The same for the log of late samples.
+    pub replay_unknown_late: UnknownItems,
+    /// Reads of series that were gone.
+    pub series_not_found: u64,
+    /// Places where a log was damaged, or a part of it missing, when it was opened.
     pub replay_damage: u64,
     /// Series whose newest sample in order is a stale marker.
     pub stale_series: u64,
@@ -231,6 +239,8 @@ pub struct LogStats {
     pub pages: u64,
     /// Writes.
     pub flushes: u64,
+    /// Fragments of records that were written.
+    pub parts: u64,
     /// Bytes that were written, with framing and padding.
     pub written_bytes: u64,
     /// Bytes of records that compression saved.
@@ -244,6 +254,7 @@ impl LogStats {
             storage_bytes: 0,
             pages: wal.pages,
             flushes: wal.flushes,
+            parts: wal.parts,
             written_bytes: wal.bytes_written,
             saved_bytes: wal.bytes_logged.saturating_sub(wal.bytes_packed),
         })
@@ -288,7 +299,9 @@ impl Head {
             let files = self.fs.list(&self.log_dir(late)).unwrap_or_default();
             stats.storage_bytes = files.iter().map(|entry| entry.bytes).sum();
         }
-        let walked = self.walk();
+        let [replay_unknown, replay_unknown_late] = *c.replay_unknown.lock();
+        let held = c.gauges.read();
+        let gauge = |held: i64| u64::try_from(held).unwrap_or(0);
         let chunk_file_bytes = self.chunks.disk_bytes();
         let (symbols, label_pairs) = {
             let index = self.index.read();
@@ -320,7 +333,7 @@ impl Head {
             exemplars_limit: ring.limit() as u64,
             exemplar_series: ring.series() as u64,
             exemplar_oldest: ring.oldest(),
-            chunks: walked.chunks,
+            chunks: gauge(held.open + held.mapped),
             chunks_created: load(&c.chunks_created),
             chunks_removed: load(&c.chunks_removed),
             min_time: bounds.map(|bounds| bounds.0),
@@ -346,11 +359,13 @@ impl Head {
             chunk_file_bytes,
             snapshot_failures: load(&c.snapshot_failures),
             replay_millis: load(&c.replay_millis),
-            replay_unknown: load(&c.replay_unknown),
+            replay_unknown,
+            replay_unknown_late,
+            series_not_found: load(&c.series_not_found),
             replay_damage: load(&c.replay_damage),
-            stale_series: walked.stale,
-            histogram_series: walked.histograms,
-            histogram_buckets: walked.buckets,
+            stale_series: gauge(held.stale),
+            histogram_series: gauge(held.histograms),
+            histogram_buckets: gauge(held.buckets),
             view_oldest: self.readers.oldest_view().unwrap_or_else(|| self.readers.newest_commit()),
             view_newest: self.readers.newest_commit(),
             lateness: c.lateness.lock().clone().unwrap_or_else(|| Distribution::new(LATE_SECONDS)),
@@ -360,34 +375,9 @@ impl Head {
         }
     }
 
-    /// What only a look at every series tells.
-    fn walk(&self) -> Walked {
-        let mut walked = Walked::default();
-        for (_, page) in self.pages.iter() {
-            for series in page.read().iter().filter(|series| !series.is_dead()) {
-                let rest = series.rest.as_deref();
-                walked.chunks += rest.map_or(0, |rest| rest.mapped.len()) as u64 + u64::from(series.has_open_chunk());
-                let last = rest.and_then(|rest| rest.last_histogram.as_ref());
-                match (series.kind, last) {
-                    (Kind::Float, _) => walked.stale += u64::from(is_stale(series.floats.value())),
-                    (Kind::Histogram, Some(last)) => {
-                        walked.histograms += 1;
-                        walked.stale += u64::from(is_stale(last.sum()));
-                        walked.buckets += match last {
-                            Histogram::Integer(h) => h.positive_buckets.len() + h.negative_buckets.len(),
-                            Histogram::Float(h) => h.positive_buckets.len() + h.negative_buckets.len(),
-                        } as u64;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        walked
-    }
-
     /// The largest `limit` entries of each table.
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
-        let chunks = self.walk().chunks;
+        let held = self.counters.gauges.read();
         let index = self.index.read();
         let (mut metrics, mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (name, entry) in index.names() {
@@ -409,7 +399,7 @@ impl Head {
         Cardinality {
             series: self.counters.series.load(Ordering::Relaxed),
             label_pairs: index.pair_count() as u64,
-            chunks,
+            chunks: u64::try_from(held.open + held.mapped).unwrap_or(0),
             min_time: bounds.map(|bounds| bounds.0),
             max_time: bounds.map(|bounds| bounds.1),
             series_by_metric: largest(metrics, limit),
@@ -418,14 +408,6 @@ impl Head {
             series_by_pair: pairs.into_iter().map(|(name, value, count)| (format!("{name}={value}"), count)).collect(),
         }
     }
-}
-
-#[derive(Debug, Default)]
-struct Walked {
-    chunks: u64,
-    stale: u64,
-    histograms: u64,
-    buckets: u64,
 }
 
 fn largest(mut list: Vec<(String, u64)>, limit: usize) -> Vec<(String, u64)> {

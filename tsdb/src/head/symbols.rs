@@ -90,6 +90,11 @@ impl Symbols {
         self.free.push(number);
     }
 
+    /// All numbers are below this one.
+    pub(super) fn numbers_end(&self) -> usize {
+        self.strings.len()
+    }
+
     /// How many strings.
     pub(super) fn len(&self) -> usize {
         self.strings.len() - self.free.len()

@@ -20,7 +20,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 use parking_lot::RwLock;
 
 /// How many shards: enough that two writers rarely meet.
@@ -153,11 +153,23 @@ impl Table {
 
     /// Adds a series that is not there.
     pub(super) fn insert(&self, fingerprint: Fingerprint, series: u32) {
-        let card = self.cards.get_or_new(series);
-        card.low.store(fingerprint.low, Ordering::Relaxed);
-        card.high.store(fingerprint.kept(), Ordering::Release);
+        self.cards.fill(series, fingerprint);
         let mut shard = self.shard(fingerprint).write();
         shard.insert_unique(fingerprint.low, series, |&series| self.cards.low(series));
+    }
+
+    /// The series with this fingerprint; if there is none, adds `series` and gives nothing.
+    pub(super) fn find_or_insert(&self, fingerprint: Fingerprint, series: u32) -> Option<u32> {
+        let mut shard = self.shard(fingerprint).write();
+        let same = |&known: &u32| self.cards.agree(known, fingerprint);
+        match shard.entry(fingerprint.low, same, |&series| self.cards.low(series)) {
+            hash_table::Entry::Occupied(known) => Some(*known.get()),
+            hash_table::Entry::Vacant(place) => {
+                self.cards.fill(series, fingerprint);
+                place.insert(series);
+                None
+            }
+        }
     }
 
     /// Forgets a series.
@@ -208,9 +220,25 @@ impl Cards {
         })
     }
 
+    fn fill(&self, series: u32, fingerprint: Fingerprint) {
+        let card = self.get_or_new(series);
+        card.low.store(fingerprint.low, Ordering::Relaxed);
+        card.high.store(fingerprint.kept(), Ordering::Release);
+    }
+
     fn low(&self, series: u32) -> u64 {
         self.get(series).map_or(0, |card| card.low.load(Ordering::Acquire))
     }
+}
+
+/// Appends a label as a remote-write message has it, as [`Table::fingerprint_encoded`] takes it.
+pub(super) fn put_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    let used = out.len();
+    out.resize(used + name.len() + value.len() + LABEL_OVERHEAD_MAX, 0);
+    let mut encoder = Encoder { out, used };
+    encoder.label(name.as_bytes(), value.as_bytes());
+    let used = encoder.used;
+    out.truncate(used);
 }
 
 /// Label sets up to this size are encoded on the stack.

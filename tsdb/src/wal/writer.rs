@@ -37,6 +37,8 @@ pub struct WalWriter {
     pub(crate) bytes_written: u64,
     /// Writes, and pages that they completed.
     pub(crate) flushes: u64,
+    /// Fragments of records.
+    pub(crate) parts: u64,
     pub(crate) pages: u64,
 }
 
@@ -77,6 +79,7 @@ impl WalWriter {
             bytes_packed: 0,
             bytes_written: 0,
             flushes: 0,
+            parts: 0,
             pages: 0,
         })
     }
@@ -135,6 +138,7 @@ impl WalWriter {
                 self.pending.resize(self.pending.len() + room, 0);
                 continue;
             }
+            self.parts += 1;
             self.pending.push(kind | flag);
             self.pending.extend_from_slice(&(part.len() as u16).to_be_bytes());
             self.pending.extend_from_slice(&crc32c::crc32c(part).to_be_bytes());

@@ -8,7 +8,7 @@ use ferula_model::{
 };
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
-use ferula_tsdb::{Db, DbBuilder, Reload};
+use ferula_tsdb::{Db, DbBuilder, Missing, Reload};
 
 /// Length of a block: 100 s.
 const RANGE: i64 = 100_000;
@@ -80,7 +80,7 @@ fn ranges_become_blocks_and_blocks_become_larger_ones() {
         db.sync().unwrap();
         disk.crash(crash);
         let db = builder(&disk).open().unwrap();
-        assert_eq!(db.opened().unknown_series, 0);
+        assert_eq!(db.opened().unknown.total(), 0);
         assert!(everything(&db) == before, "{crash:?}");
         std::mem::forget(db);
     }
@@ -336,4 +336,43 @@ fn what_went_with_the_oldest_block_does_not_return_from_the_log() {
     disk.crash(Crash::Process);
     drop(db);
     assert_eq!(everything(&open()), left);
+}
+
+#[test]
+fn a_part_of_the_log_that_is_missing_is_reported_and_the_rest_is_replayed() {
+    let left = || {
+        let disk = MemFs::new();
+        let db = builder(&disk).snapshot_on_close(false).open().unwrap();
+        for round in 0..6 {
+            fill(&db, round * RANGE, (round + 1) * RANGE);
+            let _ = tick(&db);
+        }
+        db.close().unwrap();
+        let wal = std::path::Path::new("data/wal");
+        let entries = disk.list(wal).unwrap();
+        let checkpoint = entries.iter().find(|entry| entry.name.starts_with("checkpoint.")).unwrap();
+        (disk.clone(), wal.join(&checkpoint.name))
+    };
+    let missing = |disk: &MemFs| {
+        let db = builder(disk).open().unwrap();
+        assert_eq!(db.stats().head.replay_damage, db.opened().missing.len() as u64);
+        assert!(!everything(&db).is_empty(), "the blocks serve");
+        // Writing goes on, under new numbers.
+        fill(&db, 6 * RANGE, 6 * RANGE + 2000);
+        (db.opened().missing.clone(), db.opened().unknown.samples)
+    };
+    let (disk, _) = left();
+    assert_eq!(missing(&disk), (vec![], 0));
+    let (disk, checkpoint) = left();
+    for entry in disk.list(&checkpoint).unwrap() {
+        disk.remove(&checkpoint.join(&entry.name)).unwrap();
+    }
+    let (found, unknown) = missing(&disk);
+    assert_eq!(found, [Missing::Checkpoint(checkpoint)]);
+    assert!(unknown > 0);
+    let (disk, checkpoint) = left();
+    disk.remove_dir(&checkpoint).unwrap();
+    let (found, unknown) = missing(&disk);
+    assert!(matches!(found.as_slice(), [Missing::Segments { numbers, .. }] if *numbers.start() == 0), "{found:?}");
+    assert!(unknown > 0);
 }

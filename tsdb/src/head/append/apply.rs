@@ -9,6 +9,7 @@ use super::log::Commit;
 use crate::chunk::{self, EncodedChunk};
 use crate::head::Head;
 use crate::head::series::{ChunkRules, FullChunk, Kind, MappedChunk, PAGE_SERIES, Series};
+use crate::head::tally::Tally;
 use crate::wal::format::{MarkerRecord, put_markers};
 
 /// Samples in an open late chunk, at the end of a batch, from which on it is encoded (upstream's default).
@@ -98,13 +99,17 @@ impl Head {
                 }
                 if series.newest().is_some_and(|newest| item.time <= newest) {
                     if applied.replaying && series.newest() == Some(item.time) && series.chunk.is_empty() {
+                        let before = Tally::of(series);
                         series.floats.note_value(item.value);
+                        applied.tally.changed(before, series);
                     }
                     applied.lost(series, item);
                     continue;
                 }
+                let before = Tally::of(series);
                 series.begin_commit(number, oldest_reader);
                 series.push_float(item.time, start, item.value, rules, &mut |full| self.store(item.series, &full));
+                applied.tally.changed(before, series);
                 applied.floats += 1;
                 applied.min = applied.min.min(item.time);
                 applied.max = applied.max.max(item.time);
@@ -126,9 +131,11 @@ impl Head {
             } else if series.newest().is_some_and(|newest| item.time <= newest) {
                 applied.dropped += 1;
             } else {
+                let before = Tally::of(series);
                 series.begin_commit(number, oldest_reader);
                 let mut store = |full: FullChunk<'_>| self.store(item.series, &full);
                 series.push_histogram(item.time, item.start, &item.value, rules, &mut store);
+                applied.tally.changed(before, series);
                 applied.histograms += 1;
                 applied.min = applied.min.min(item.time);
                 applied.max = applied.max.max(item.time);
@@ -202,6 +209,7 @@ impl Head {
 
     pub(in crate::head) fn store(&self, series: u32, full: &FullChunk<'_>) -> u64 {
         self.counters.chunks_created.fetch_add(1, Ordering::Relaxed);
+        self.counters.gauges.add(Tally { mapped: 1, ..Tally::default() });
         self.chunks.store(series, full.encoding, (full.min_time, full.max_time), false, full.bytes)
     }
 }
@@ -244,6 +252,8 @@ pub(in crate::head) struct Applied {
     pub(in crate::head) late_min: Option<i64>,
     /// Series whose open late chunk is full.
     pub(in crate::head) late_full: Vec<u32>,
+    /// By how much it changed what the series count for.
+    pub(in crate::head) tally: Tally,
     /// Whether the batch comes from the log.
     pub(in crate::head) replaying: bool,
 }

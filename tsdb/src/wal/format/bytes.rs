@@ -102,6 +102,11 @@ impl<'a> Bytes<'a> {
         if count > self.0.len() / bytes { Err(RecordError::Truncated) } else { Ok(count) }
     }
 
+    /// How many labels the label set has that begins here.
+    pub(crate) fn label_count(&mut self) -> Result<usize, RecordError> {
+        self.count(2)
+    }
+
     /// Replaces `labels` by a label set.
     pub(crate) fn labels(&mut self, labels: &mut Vec<(&'a str, &'a str)>) -> Result<(), RecordError> {
         labels.clear();

@@ -25,6 +25,7 @@ pub use histograms::{HistogramRecord, put_histograms, read_histograms};
 pub(crate) use histograms::{put_histogram, read_histogram};
 pub use markers::{MarkerRecord, put_markers, read_markers};
 pub use metadata::{put_metadata, read_metadata};
+pub(crate) use series::read_series_bytes;
 pub use series::{put_series, read_series};
 pub use tombstones::{TombstoneRecord, put_tombstones, read_tombstones};
 

@@ -246,7 +246,12 @@ fn we_answer_as_they_did(features: &str, is_clean: bool) {
     }
     let db = open(&data).open().unwrap();
     let report = db.opened();
-    assert!(report.damage.is_empty() && report.bad_records == 0 && report.unknown_series == 0, "{report:?}");
+    assert!(
+        report.damage.is_empty()
+            && report.bad_records == 0
+            && report.unknown.total() + report.unknown_late.total() == 0,
+        "{report:?}"
+    );
     assert_eq!(report.damaged_chunk_files, 0);
     assert_eq!(report.from_snapshot, is_clean && features.contains("snapshot"));
     assert!(db.quarantined().is_empty() && !db.blocks().is_empty());

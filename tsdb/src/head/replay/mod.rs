@@ -1,0 +1,386 @@
+//! Replay: the log becomes the head again.
+//!
+//! ```text
+//!  segments --ahead--> records --Pass--> series, exemplars, ... (and their postings, all at once at the end)
+//!                                 |
+//!                                 +--> batches of samples --workers--> pages
+//! ```
+//!
+//! One thread reads [`ahead`], checks and unpacks; one decodes and creates series; others apply samples ([`workers`]), each
+//! to its own pages, so that no two touch one series. Batches travel through channels of a few places: memory stays bounded
+//! however long the log is.
+
+mod ahead;
+mod labels;
+mod missing;
+mod report;
+mod workers;
+
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ferula_model::{Exemplar, Labels};
+use hashbrown::HashMap;
+
+use super::Head;
+use super::append::{FloatItem, HistogramItem};
+use super::chunks::StoredChunk;
+use super::index::{Index, PackedLabels};
+use super::series::{Kind, MappedChunk};
+use super::snapshot;
+use super::table::Fingerprint;
+use super::tally::Tally;
+use crate::block::tombstones::Interval;
+use crate::fs::Fs;
+use crate::wal::checkpoint;
+use crate::wal::format::{self, FloatRecord, HistogramRecord, RecordType};
+use crate::wal::reader::{WalReader, repair};
+use crate::wal::segments;
+use ahead::Ahead;
+use labels::LabelReader;
+pub use missing::Missing;
+pub use report::{ReplayError, ReplayReport, UnknownItems};
+use workers::{Work, Workers};
+
+impl Head {
+    /// Replays head chunks, checkpoint, log and log of late samples.
+    pub(super) fn replay(&self) -> Result<ReplayReport, ReplayError> {
+        let mut report = ReplayReport::default();
+        let (mut stored, mut stored_late) = (HashMap::new(), HashMap::new());
+        let mut highest = 0;
+        report.damaged_chunk_files = self.chunks.load(|chunk| {
+            highest = highest.max(chunk.series);
+            if chunk.late {
+                stored_late.insert((chunk.series, chunk.place), chunk);
+            } else {
+                stored.entry(chunk.series).or_insert_with(Vec::new).push(chunk);
+            }
+        })?;
+        let wal = self.log_dir(false);
+        checkpoint::remove_covered(&*self.fs, &wal)?;
+        let checkpoint = checkpoint::latest(&*self.fs, &wal)?;
+        let first = checkpoint.as_ref().map_or(0, |(number, _)| number + 1);
+        let numbers: Vec<u64> = segments(&*self.fs, &wal)?.into_iter().map(|(number, _)| number).collect();
+        self.replay.begin(numbers.first().copied().unwrap_or(0).max(first), numbers.last().copied().unwrap_or(0));
+        if let Some((_, dir)) = &checkpoint
+            && segments(&*self.fs, dir)?.is_empty()
+        {
+            report.missing.push(Missing::Checkpoint(dir.clone()));
+        }
+        report.missing.extend(missing::missing(&wal, checkpoint.as_ref().map(|(number, _)| *number), &numbers));
+        for missing in &report.missing {
+            tracing::error!(error = %missing, "a part of the log is missing");
+        }
+        report.next_segment = numbers.last().map_or(first, |last| last + 1).max(first);
+        let mut pass = Pass {
+            head: self,
+            report,
+            stored,
+            stored_late,
+            aliases: HashMap::new(),
+            highest: Cell::new(highest),
+            labels: LabelReader::default(),
+            late: false,
+        };
+        let snapshot = match snapshot::current(&*self.fs, &self.dir)? {
+            // Without the full chunks it would be half of the truth.
+            Some(dir) if pass.report.damaged_chunk_files == 0 => pass.load_snapshot(&dir)?,
+            _ => false,
+        };
+        pass.report.from_snapshot = snapshot;
+        if !snapshot {
+            if let Some((_, dir)) = &checkpoint {
+                pass.run(dir, 0, true)?;
+            }
+            pass.run(&wal, first, false)?;
+        }
+        pass.late = true;
+        let wbl = self.log_dir(true);
+        pass.report.next_late_segment = segments(&*self.fs, &wbl)?.last().map_or(0, |(number, _)| number + 1);
+        pass.run(&wbl, 0, false)?;
+        let Pass { report, highest, aliases, .. } = pass;
+        self.index.write().add_all(|each| {
+            for (first, page) in self.pages.iter() {
+                let page = page.read();
+                let living = (first..).zip(page.iter()).filter(|(_, series)| !series.is_dead());
+                living.for_each(|(number, series)| each(number, &series.labels));
+            }
+        });
+        *self.aliases.write() = aliases;
+        // A number that some record or chunk speaks of must not become the number of another series.
+        self.next_series.fetch_max(highest.get().saturating_add(1), Ordering::AcqRel);
+        self.replay.end();
+        Ok(report)
+    }
+}
+
+fn mapped(chunk: &StoredChunk) -> MappedChunk {
+    MappedChunk { place: chunk.place, min_time: chunk.min_time, max_time: chunk.max_time }
+}
+
+/// One way through the log.
+pub(super) struct Pass<'a> {
+    pub(super) head: &'a Head,
+    pub(super) report: ReplayReport,
+    /// Chunks in the head chunk files that wait for their series.
+    stored: HashMap<u64, Vec<StoredChunk>>,
+    /// Late chunks in the head chunk files that wait for their marker in the log: without one, a block has them.
+    stored_late: HashMap<(u64, u64), StoredChunk>,
+    /// Series that the log introduces twice: the first number counts.
+    aliases: HashMap<u64, u64>,
+    /// The highest number of a series that was met.
+    highest: Cell<u64>,
+    labels: LabelReader,
+    /// Whether this is the log of late samples.
+    late: bool,
+}
+
+impl Pass<'_> {
+    /// Replays one folder of segments from `first` on.
+    fn run(&mut self, dir: &Path, first: u64, is_checkpoint: bool) -> Result<(), ReplayError> {
+        let fs: Arc<dyn Fs> = Arc::clone(&self.head.fs);
+        let reader = WalReader::open(&*fs, dir, first)?;
+        let (head, late) = (self.head, self.late);
+        let damage = std::thread::scope(|scope| {
+            let mut workers = Workers::start(scope, head, late);
+            let mut ahead = Ahead::start(scope, &fs, reader);
+            let mut floats = Vec::new();
+            while let Some(batch) = ahead.next() {
+                for record in batch.records() {
+                    self.report.records += 1;
+                    if self.record(record, &mut floats, &mut workers).is_err() {
+                        self.report.bad_records += 1;
+                    }
+                }
+                if !late {
+                    head.replay.at(batch.segment());
+                }
+                ahead.give_back(batch);
+            }
+            let unknown = workers.finish();
+            self.unknown().samples += unknown.samples;
+            self.unknown().histograms += unknown.histograms;
+            ahead.finish()
+        });
+        if let Some(damage) = damage? {
+            if is_checkpoint {
+                return Err(ReplayError::Checkpoint(damage));
+            }
+            let lost = repair(&*fs, dir, &damage)?;
+            tracing::warn!(%damage, bytes = lost.bytes, segments = lost.segments, "the log was cut");
+            self.report.damage.push((damage, lost));
+        }
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        record: &[u8],
+        floats: &mut Vec<FloatRecord>,
+        workers: &mut Workers<'_>,
+    ) -> Result<(), format::RecordError> {
+        use RecordType::*;
+        match RecordType::of(record) {
+            Some(Series) => self.series(record),
+            Some(Samples | SamplesV2) => {
+                floats.clear();
+                let result = format::read_floats(record, floats);
+                self.report.samples += floats.len() as u64;
+                for item in floats.iter() {
+                    let series = self.number(item.series);
+                    let start = item.start;
+                    let item = FloatItem { series, late: self.late, time: item.time, value: item.value };
+                    workers.push(item, start);
+                }
+                result
+            }
+            Some(
+                Histograms
+                | FloatHistograms
+                | CustomHistograms
+                | CustomFloatHistograms
+                | HistogramsV2
+                | FloatHistogramsV2,
+            ) => {
+                let mut samples = Vec::new();
+                let result = format::read_histograms(record, &mut samples);
+                self.report.samples += samples.len() as u64;
+                workers.push_histograms(samples.into_iter().map(|item| {
+                    let series = self.number(item.series);
+                    let HistogramRecord { time, start, value, .. } = item;
+                    HistogramItem { series, late: self.late, after: 0, time, start, value }
+                }));
+                result
+            }
+            Some(Tombstones) => self.tombstones(record, workers),
+            Some(Exemplars) => self.exemplars(record),
+            Some(Metadata) => self.metadata(record),
+            Some(MmapMarkers) => self.markers(record, workers),
+            None => Err(format::RecordError::UnknownType(record.first().copied().unwrap_or(0))),
+        }
+    }
+
+    /// What is counted of the log that is being read.
+    fn unknown(&mut self) -> &mut UnknownItems {
+        if self.late { &mut self.report.unknown_late } else { &mut self.report.unknown }
+    }
+
+    fn is_known(&self, series: u32) -> bool {
+        self.head.pages.with(series, |_| ()).is_some()
+    }
+
+    /// The number under which a series of the log is known; one that no series has if it cannot be known.
+    pub(super) fn number(&self, series: u64) -> u32 {
+        self.highest.set(self.highest.get().max(series));
+        let series =
+            if self.aliases.is_empty() { series } else { self.aliases.get(&series).copied().unwrap_or(series) };
+        u32::try_from(series).unwrap_or(0)
+    }
+
+    fn series(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let head = self.head;
+        let mut refused = false;
+        let mut labels = std::mem::take(&mut self.labels);
+        let result = format::read_series_bytes(record, |number, bytes| {
+            labels.read(bytes)?;
+            let (fingerprint, is_empty) = (labels.fingerprint(&head.table), labels.is_empty());
+            refused |= self.introduce_as(number, fingerprint, is_empty, |index| labels.pack(index)).is_none();
+            Ok(())
+        });
+        self.labels = labels;
+        if refused { Err(format::RecordError::Malformed("series number or labels")) } else { result }
+    }
+
+    /// Creates a series unless it is known, perhaps under another number. Gives its number; `None` if it cannot be kept.
+    pub(super) fn introduce(&mut self, number: u64, labels: &[(&str, &str)]) -> Option<u32> {
+        let fingerprint = self.head.table.fingerprint(labels.iter().copied());
+        self.introduce_as(number, fingerprint, labels.is_empty(), |index| index.pack(labels))
+    }
+
+    fn introduce_as(
+        &mut self,
+        number: u64,
+        fingerprint: Fingerprint,
+        is_empty: bool,
+        pack: impl FnOnce(&mut Index) -> PackedLabels,
+    ) -> Option<u32> {
+        let head = self.head;
+        self.highest.set(self.highest.get().max(number));
+        let small = u32::try_from(number).ok().filter(|small| *small > 0 && !is_empty);
+        let known = match small {
+            Some(small) => head.table.find_or_insert(fingerprint, small),
+            None => Some(head.table.find(fingerprint)?),
+        };
+        if let Some(known) = known {
+            if u64::from(known) != number {
+                self.aliases.insert(number, u64::from(known));
+                self.attach(known, number);
+            }
+            return Some(known);
+        }
+        let small = small?;
+        let packed = pack(&mut head.index.write());
+        head.place(small, packed);
+        self.report.series += 1;
+        self.attach(small, number);
+        Some(small)
+    }
+
+    pub(super) fn metadata(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let head = self.head;
+        format::read_metadata(record, |series, metadata| {
+            let number = self.number(series);
+            let set = head.pages.with_mut(number, |state| state.rest_mut().metadata = Some(metadata));
+            self.unknown().metadata += u64::from(set.is_none());
+        })
+    }
+
+    /// Gives a series its chunks from the head chunk files.
+    fn attach(&mut self, series: u32, number: u64) {
+        let Some(chunks) = self.stored.remove(&number) else { return };
+        let head = self.head;
+        let in_blocks_until = head.in_blocks_until();
+        let mut tally = Tally::default();
+        head.pages.with_mut(series, |state| {
+            // Samples from the log are there already, so the log has the others too.
+            if state.has_open_chunk() {
+                return;
+            }
+            let before = Tally::of(state);
+            for chunk in chunks {
+                // Chunks that a block has were left behind by a crash before the files were deleted. A series that went and came
+                // back has chunks under several numbers, in any order.
+                let mapped = &mut state.rest_mut().mapped;
+                let at = mapped.partition_point(|known| known.max_time < chunk.min_time);
+                let overlaps = mapped.get(at).is_some_and(|next| next.min_time <= chunk.max_time);
+                if chunk.max_time < in_blocks_until || overlaps {
+                    continue;
+                }
+                let is_newest = at == mapped.len();
+                mapped
+                    .insert(at, MappedChunk { place: chunk.place, min_time: chunk.min_time, max_time: chunk.max_time });
+                tally.mapped += 1;
+                if is_newest {
+                    state.floats.note_time(chunk.max_time);
+                    state.kind = if chunk.is_float { Kind::Float } else { Kind::Histogram };
+                }
+                head.widen_bounds(chunk.min_time.max(in_blocks_until), chunk.max_time);
+            }
+            tally.changed(before, state);
+        });
+        head.counters.gauges.add(tally);
+    }
+
+    /// Late samples before a marker are in the chunk that it names, if that chunk is there.
+    fn markers(&mut self, record: &[u8], workers: &mut Workers<'_>) -> Result<(), format::RecordError> {
+        let mut items = Vec::new();
+        let result = format::read_markers(record, &mut items);
+        for item in items {
+            self.head.chunks.number_after((item.chunk >> 32) as u32);
+            let Some(chunk) = self.stored_late.remove(&(item.series, item.chunk)) else { continue };
+            let series = self.number(item.series);
+            workers.dispatch(series, Work::LateChunk(series, mapped(&chunk)));
+        }
+        result
+    }
+
+    fn tombstones(&mut self, record: &[u8], workers: &mut Workers<'_>) -> Result<(), format::RecordError> {
+        let mut items = Vec::new();
+        let result = format::read_tombstones(record, &mut items);
+        if self.late {
+            for item in items {
+                let series = self.number(item.series);
+                workers.dispatch(series, Work::DeleteLate(series, Interval::new(item.min_time, item.max_time)));
+            }
+            return result;
+        }
+        let mut tombstones = self.head.tombstones.write();
+        for item in items {
+            let (series, interval) = (self.number(item.series), Interval::new(item.min_time, item.max_time));
+            if self.is_known(series) {
+                tombstones.entry(series).or_default().add(interval);
+            } else {
+                self.report.unknown.tombstones += 1;
+            }
+        }
+        result
+    }
+
+    pub(super) fn exemplars(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+        let mut items = Vec::new();
+        let result = format::read_exemplars(record, &mut items);
+        let mut ring = self.head.exemplars.write();
+        for item in items {
+            let series = self.number(item.series);
+            if !self.is_known(series) {
+                self.report.unknown.exemplars += 1;
+                continue;
+            }
+            let labels = Labels::from_pairs(item.labels);
+            ring.add(series, item.time, &Exemplar { labels, value: item.value, timestamp: None });
+        }
+        result
+    }
+}
