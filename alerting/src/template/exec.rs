@@ -6,6 +6,7 @@ use ferula_model::go_quote;
 
 use super::ast::{Branch, Command, Node, Operand, OperandKind, Pipe, Set, TemplateCall};
 use super::functions::{self, Params};
+use super::method;
 use super::value::Value;
 use super::{DEPTH_MAX, Environment, OUTPUT_BYTES_MAX, STEPS_MAX};
 
@@ -325,7 +326,7 @@ impl<'a> State<'a> {
                 "Schema" => Value::Int(i64::from(histogram.schema)),
                 _ => return unknown(self, &value),
             },
-            Value::Time(_) | Value::Duration(_) => match functions::method(&value, name) {
+            Value::Time(_) | Value::Duration(_) => match method::method(&value, name) {
                 Some(result) => result,
                 None => return unknown(self, &value),
             },

@@ -19,6 +19,7 @@ mod exec;
 mod functions;
 mod humanize;
 mod lexer;
+mod method;
 mod parser;
 mod printf;
 #[cfg(test)]
