@@ -1,7 +1,7 @@
 //! One door to all encoders.
 
 use crate::escape::{Escaping, escape_families};
-use crate::family::MetricFamily;
+use crate::family::{Metric, MetricFamily};
 use crate::parser::Format;
 use crate::{openmetrics, text};
 
@@ -13,6 +13,17 @@ pub struct EncodeOptions {
     /// In OpenMetrics, write start timestamps as `_created` lines. A scraper that does not ask for them takes them for
     /// series, so they are off by default. Protobuf always carries start timestamps.
     pub created_lines: bool,
+    /// A label that is written with an empty value where a metric does not have it. A scraper that honours labels then
+    /// adds none of its own; federation does this with `instance`.
+    pub blank_label: Option<&'static str>,
+}
+
+impl EncodeOptions {
+    /// The labels to write for a metric.
+    pub(crate) fn labels<'m>(&self, metric: &'m Metric) -> impl Iterator<Item = (&'m str, &'m str)> + use<'m> {
+        let blank = self.blank_label.filter(|name| metric.labels.get(name).is_none());
+        metric.labels.iter().chain(blank.map(|name| (name, "")))
+    }
 }
 
 /// Writes families in a format, behind what `out` already holds. Families without metrics are left out.
@@ -35,8 +46,8 @@ pub fn encode(families: &[MetricFamily], format: Format, out: &mut Vec<u8>) {
 pub fn encode_with(families: &[MetricFamily], format: Format, options: &EncodeOptions, out: &mut Vec<u8>) {
     let families = escape_families(families, options.escaping);
     match format {
-        Format::Text => text::encode(&families, out),
+        Format::Text => text::encode(&families, options, out),
         Format::OpenMetrics => openmetrics::encode(&families, options, out),
-        Format::Protobuf => crate::protobuf::encode(&families, out),
+        Format::Protobuf => crate::protobuf::encode(&families, options, out),
     }
 }

@@ -169,10 +169,16 @@ impl Negotiated {
     /// Picks from an `Accept` header what the scraper prefers among what can be written. Without a header, or with nothing
     /// in it that is known, the text format 0.0.4. Names are escaped with underscores unless the scraper says how.
     pub fn from_accept(accept: Option<&str>) -> Self {
+        Self::among(accept, &[Format::Text, Format::OpenMetrics, Format::Protobuf])
+    }
+
+    /// As [`from_accept`](Self::from_accept), among some of the formats; the text format is always among them.
+    pub fn among(accept: Option<&str>, formats: &[Format]) -> Self {
         let mut ranges: Vec<_> = accept.unwrap_or_default().split(',').filter_map(MediaRange::parse).collect();
         // The sort is stable: among equals, the first one listed.
         ranges.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        let chosen = ranges.iter().find_map(|range| range.protocol().map(|protocol| (protocol, range.escaping())));
+        let can_write = |protocol: &ScrapeProtocol| formats.contains(&protocol.format());
+        let chosen = ranges.iter().find_map(|range| Some((range.protocol().filter(can_write)?, range.escaping())));
         let (protocol, escaping) = chosen.unwrap_or((ScrapeProtocol::PrometheusText0_0_4, None));
         Self { protocol, escaping: escaping.unwrap_or(Escaping::Underscores) }
     }

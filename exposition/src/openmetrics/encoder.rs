@@ -9,7 +9,7 @@ use ferula_model::{Exemplar, MetricType, Timestamp};
 
 use crate::encode::EncodeOptions;
 use crate::family::{Metric, MetricFamily, MetricValue};
-use crate::text::encoder::{Extra, push_escaped, push_family_name, push_label_name, push_series};
+use crate::text::encoder::{Extra, push_escaped, push_family_name, push_label_name, push_series, push_value};
 
 /// Most characters in names and values of an exemplar's labels; longer ones are left out.
 const EXEMPLAR_CHARS_MAX: usize = 128;
@@ -26,7 +26,7 @@ pub(crate) fn encode(families: &[MetricFamily], options: &EncodeOptions, out: &m
             push_metadata(out, "HELP", name, &family.help);
         }
         for metric in &family.metrics {
-            Lines { out, name, metric }.push(family.metric_type, options);
+            Lines { out, name, metric, options }.push(family.metric_type);
         }
     }
     out.extend_from_slice(b"# EOF\n");
@@ -57,10 +57,11 @@ struct Lines<'a> {
     out: &'a mut Vec<u8>,
     name: &'a str,
     metric: &'a Metric,
+    options: &'a EncodeOptions,
 }
 
 impl Lines<'_> {
-    fn push(&mut self, metric_type: MetricType, options: &EncodeOptions) {
+    fn push(&mut self, metric_type: MetricType) {
         let metric = self.metric;
         match &metric.value {
             MetricValue::Counter { value, exemplar } => self.line("_total", None, *value, exemplar.as_ref()),
@@ -95,7 +96,7 @@ impl Lines<'_> {
             }
         }
         let counts = matches!(metric_type, MetricType::Counter | MetricType::Histogram | MetricType::Summary);
-        if let (true, true, Some(start)) = (options.created_lines, counts, metric.start) {
+        if let (true, true, Some(start)) = (self.options.created_lines, counts, metric.start) {
             self.series("_created", None);
             push_seconds(self.out, start);
             self.out.push(b'\n');
@@ -105,7 +106,7 @@ impl Lines<'_> {
     fn line(&mut self, suffix: &str, extra: Option<(&str, Extra<'_>)>, value: f64, exemplar: Option<&Exemplar>) {
         self.series(suffix, extra);
         self.out.push(b' ');
-        push_float(self.out, value, FloatForm::OpenMetrics);
+        push_value(self.out, value, FloatForm::OpenMetrics);
         if let Some(timestamp) = self.metric.timestamp {
             push_seconds(self.out, timestamp);
         }
@@ -116,7 +117,7 @@ impl Lines<'_> {
     }
 
     fn series(&mut self, suffix: &str, extra: Option<(&str, Extra<'_>)>) {
-        push_series(self.out, self.name, suffix, &self.metric.labels, extra, FloatForm::OpenMetrics);
+        push_series(self.out, self.name, suffix, self.options.labels(self.metric), extra, FloatForm::OpenMetrics);
     }
 }
 

@@ -6,15 +6,16 @@ use ferula_model::{Exemplar, Histogram, MetricType, Span, Timestamp};
 
 use super::format::{bucket, exemplar, family, histogram, label, metric, number, quantile, span, summary, timestamp};
 use super::wire::Writer;
+use crate::encode::EncodeOptions;
 use crate::family::{HistogramValue, Metric, MetricFamily, MetricValue};
 
-pub(crate) fn encode(families: &[MetricFamily], out: &mut Vec<u8>) {
+pub(crate) fn encode(families: &[MetricFamily], options: &EncodeOptions, out: &mut Vec<u8>) {
     for family in families.iter().filter(|family| !family.metrics.is_empty()) {
-        Writer(out).delimited(|message| push_family(message, family));
+        Writer(out).delimited(|message| push_family(message, family, options));
     }
 }
 
-fn push_family(out: &mut Writer<'_>, family: &MetricFamily) {
+fn push_family(out: &mut Writer<'_>, family: &MetricFamily, options: &EncodeOptions) {
     out.text(family::NAME, &family.name);
     out.text(family::HELP, &family.help);
     out.unsigned(family::TYPE, type_number(family.metric_type));
@@ -23,10 +24,11 @@ fn push_family(out: &mut Writer<'_>, family: &MetricFamily) {
             MetricValue::StateSet(states) => {
                 for (state, holds) in states {
                     let value = f64::from(u8::from(*holds));
-                    push_metric(out, metric, Some((&family.name, state)), |out| push_number(out, metric::GAUGE, value));
+                    let labels = options.labels(metric).chain([(&*family.name, &**state)]);
+                    push_metric(out, metric, labels, |out| push_number(out, metric::GAUGE, value));
                 }
             }
-            _ => push_metric(out, metric, None, |out| push_value(out, family.metric_type, metric)),
+            _ => push_metric(out, metric, options.labels(metric), |out| push_value(out, family.metric_type, metric)),
         }
     }
     out.text(family::UNIT, &family.unit);
@@ -43,16 +45,14 @@ fn type_number(metric_type: MetricType) -> u64 {
     }
 }
 
-fn push_metric(
+fn push_metric<'m>(
     out: &mut Writer<'_>,
     metric: &Metric,
-    state: Option<(&str, &str)>,
+    labels: impl Iterator<Item = (&'m str, &'m str)>,
     value: impl FnOnce(&mut Writer<'_>),
 ) {
     out.message(family::METRIC, |out| {
-        for pair in metric.labels.iter().chain(state) {
-            push_label(out, metric::LABEL, pair);
-        }
+        labels.for_each(|pair| push_label(out, metric::LABEL, pair));
         value(out);
         if let Some(timestamp) = metric.timestamp {
             out.unsigned(metric::TIMESTAMP_MS, timestamp.0 as u64);

@@ -5,11 +5,12 @@
 //! sets as gauges, units and exemplars and native histograms not at all.
 
 use ferula_model::number::{FloatForm, push_float};
-use ferula_model::{Labels, MetricType, Timestamp, is_legacy_label_name, is_legacy_metric_name};
+use ferula_model::{MetricType, Timestamp, is_legacy_label_name, is_legacy_metric_name};
 
+use crate::encode::EncodeOptions;
 use crate::family::{Metric, MetricFamily, MetricValue};
 
-pub(crate) fn encode(families: &[MetricFamily], out: &mut Vec<u8>) {
+pub(crate) fn encode(families: &[MetricFamily], options: &EncodeOptions, out: &mut Vec<u8>) {
     for family in families {
         if family.metrics.is_empty() {
             continue;
@@ -27,7 +28,7 @@ pub(crate) fn encode(families: &[MetricFamily], out: &mut Vec<u8>) {
         out.extend_from_slice(type_word(family.metric_type).as_bytes());
         out.push(b'\n');
         for metric in &family.metrics {
-            push_metric(out, family, metric);
+            push_metric(out, family, metric, options);
         }
     }
 }
@@ -42,11 +43,11 @@ fn type_word(metric_type: MetricType) -> &'static str {
     }
 }
 
-fn push_metric(out: &mut Vec<u8>, family: &MetricFamily, metric: &Metric) {
+fn push_metric(out: &mut Vec<u8>, family: &MetricFamily, metric: &Metric, options: &EncodeOptions) {
     let mut line = |suffix: &str, extra: Option<(&str, Extra<'_>)>, value: f64| {
-        push_series(out, &family.name, suffix, &metric.labels, extra, FloatForm::Shortest);
+        push_series(out, &family.name, suffix, options.labels(metric), extra, FloatForm::Shortest);
         out.push(b' ');
-        push_float(out, value, FloatForm::Shortest);
+        push_value(out, value, FloatForm::Shortest);
         push_timestamp(out, metric.timestamp);
         out.push(b'\n');
     };
@@ -89,11 +90,11 @@ pub(crate) enum Extra<'a> {
 }
 
 /// Writes `name{labels}`; a name that needs quotes goes into the braces.
-pub(crate) fn push_series(
+pub(crate) fn push_series<'m>(
     out: &mut Vec<u8>,
     name: &str,
     suffix: &str,
-    labels: &Labels,
+    labels: impl Iterator<Item = (&'m str, &'m str)>,
     extra: Option<(&str, Extra<'_>)>,
     form: FloatForm,
 ) {
@@ -125,6 +126,11 @@ pub(crate) fn push_series(
     if separator == b',' {
         out.push(b'}');
     }
+}
+
+/// Writes the value of a sample. Zero has no sign, as client libraries write it.
+pub(crate) fn push_value(out: &mut Vec<u8>, value: f64, form: FloatForm) {
+    push_float(out, if value == 0.0 { 0.0 } else { value }, form);
 }
 
 /// Writes separator, name, equals sign and opening quote.
