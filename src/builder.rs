@@ -290,7 +290,7 @@ impl MonitorBuilder {
     }
 
     /// How long a client may take to send the head of a request and then its body, and how long an idle connection is kept.
-    /// Default: five minutes.
+    /// Default: five minutes; zero is no limit.
     #[must_use]
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.web.read_timeout = timeout;

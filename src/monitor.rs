@@ -170,6 +170,8 @@ impl Monitor {
                 .with_cors(web.cors.clone())
                 .with_read_timeout(web.read_timeout)
                 .with_route_prefix(&web.route_prefix)
+                .with_external_path(web.external_url.as_ref().map_or("", |url| &url.path))
+                .with_version(&builder.about.build)
                 .with_wal_replay(move || status::replay(progress.read()))
                 .with_observer(Arc::new(HttpMetrics::register(&registry)?))
                 .with_metrics(Arc::new(move || registry.gather()));

@@ -13,13 +13,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Begins to write what is at least as severe as `level`.
 pub(crate) fn start(level: &str, format: &str) {
-    let level = match level {
+    let level = match level.to_lowercase().as_str() {
         "debug" => Level::DEBUG,
         "warn" => Level::WARN,
         "error" => Level::ERROR,
         _ => Level::INFO,
     };
-    let lines = Lines { json: format == "json" };
+    let lines = Lines { json: format.eq_ignore_ascii_case("json") };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(lines).init();
 }
 

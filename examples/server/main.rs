@@ -19,8 +19,11 @@ use flags::Flags;
 /// The release of Prometheus whose API and formats this is; clients decide by it what they may ask for.
 const COMPATIBLE_WITH: &str = "3.14.0";
 
-/// What Go's flag parsers exit with for wrong flags.
+/// What Prometheus exits with for wrong flags.
 const WRONG_FLAGS: u8 = 2;
+
+/// What Prometheus exits with for a configuration or a rule file that cannot be used.
+const WRONG_CONFIGURATION: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -37,9 +40,13 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the server ended");
-            ExitCode::FAILURE
+            if is_about_configuration(&error) { ExitCode::from(WRONG_CONFIGURATION) } else { ExitCode::FAILURE }
         }
     }
+}
+
+fn is_about_configuration(error: &Error) -> bool {
+    matches!(error, Error::Config(_) | Error::Job(_) | Error::Scrape(_) | Error::Rules(_) | Error::RuleApply(_))
 }
 
 async fn run(flags: &Flags) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use ferula_model::{Matcher, TimeRange};
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
-use super::series::{selectors, time_range};
+use super::series::{any_selectors, time_range};
 use super::{Api, Request, json};
 
 /// A storage that can be tidied up. Errors are shown to the client.
@@ -38,11 +38,11 @@ pub(super) fn answer(api: &Api, request: &Request, call: &str) -> Result<Respons
     };
     match call {
         "delete_series" => {
-            let selectors = selectors(request)?;
-            if selectors.is_empty() {
+            if request.params.all("match[]").next().is_none() {
                 return Err(ApiError::bad_data("no match[] parameter provided"));
             }
             let range = time_range(request)?;
+            let selectors = any_selectors(request).map_err(|error| ApiError::parameter("match[]", error))?;
             for matchers in &selectors {
                 admin.delete_series(range, matchers).map_err(trouble)?;
             }
@@ -53,7 +53,8 @@ pub(super) fn answer(api: &Api, request: &Request, call: &str) -> Result<Respons
             Ok(Response::no_content())
         }
         "snapshot" => {
-            let name = admin.snapshot(request.params.boolean("skip_head")?).map_err(trouble)?;
+            let name =
+                admin.snapshot(request.params.boolean("skip_head", "unable to parse boolean")?).map_err(trouble)?;
             let mut out = Vec::new();
             json::object(&mut out, |o| {
                 o.string("name", &name);

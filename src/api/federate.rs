@@ -1,43 +1,46 @@
 //! `/federate`: the newest sample of each series, for another server to scrape.
 //!
-//! The answer is in the text format, every family untyped. The window is `(now - lookback, now]`; series that went stale
-//! are left out, and so are native histograms, which the text format cannot carry. External labels are added where a
-//! series has none of that name; a series without `instance` gets an empty one, so that a scraper that honours labels does
-//! not add its own.
+//! ```text
+//!  match[] --select--> newest sample of each series --families--> by name and kind --encode--> text or protobuf
+//! ```
+//!
+//! The window is `(now - lookback, now]`; series that went stale are left out. Floats are untyped. Native histograms are
+//! written as floats, and only protobuf can carry them: in the text format they are left out, except those with custom
+//! buckets, which are classic histograms in any format. External labels are added where a series has none of that name; a
+//! series without `instance` gets an empty one, so that a scraper that honours labels does not add its own.
 
 use std::collections::BTreeMap;
 
-use ferula_exposition::Escaping;
 use ferula_exposition::negotiate::Negotiated;
-use ferula_model::number::{FloatForm, push_float};
+use ferula_exposition::{Bucket, Format, HistogramValue, Metric, MetricFamily, MetricValue, encode_with};
 use ferula_model::{
-    Columns, Labels, METRIC_NAME, Matcher, SelectHints, TimeRange, Timestamp, is_legacy_label_name,
-    is_legacy_metric_name, is_stale,
+    Columns, CounterResetHint, FloatHistogram, Histogram, Labels, Matcher, MetricType, SelectHints, TimeRange,
+    Timestamp, Value,
 };
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
+use super::series::any_selectors;
 use super::{Api, Request};
 
 /// Answers with everything that satisfies at least one `match[]`; with nothing if there is none.
 pub(super) fn answer(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    let escaping = Negotiated::from_accept(request.accept.as_deref()).options().escaping;
+    request.params.well_formed()?;
+    let negotiated = Negotiated::among(request.accept.as_deref(), &[Format::Text, Format::Protobuf]);
     let mut found = BTreeMap::new();
-    for text in request.params.all("match[]") {
-        let matchers =
-            ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
+    for matchers in any_selectors(request)? {
         collect(api, &matchers, &mut found)?;
     }
-    Ok(Response::exposition(content_type(escaping), write(&found, &(api.external_labels)(), escaping)))
-}
-
-fn content_type(escaping: Escaping) -> String {
-    let version = if escaping == Escaping::AllowUtf8 { "1.0.0" } else { "0.0.4" };
-    format!("text/plain; version={version}; charset=utf-8; escaping={}", escaping.as_str())
+    let families = families(found, &(api.external_labels)(), negotiated.format());
+    let mut options = negotiated.options();
+    options.blank_label = Some("instance");
+    let mut body = Vec::new();
+    encode_with(&families, negotiated.format(), &options, &mut body);
+    Ok(Response::exposition(negotiated.content_type(), body))
 }
 
 /// Series by labels, each with its newest sample.
-type Newest = BTreeMap<Labels, (Timestamp, f64)>;
+type Newest = BTreeMap<Labels, (Timestamp, Value)>;
 
 fn collect(api: &Api, matchers: &[Matcher], found: &mut Newest) -> Result<(), ApiError> {
     let trouble = |error: ferula_model::SelectError| ApiError::new(ErrorKind::Internal, error.to_string());
@@ -50,91 +53,87 @@ fn collect(api: &Api, matchers: &[Matcher], found: &mut Newest) -> Result<(), Ap
     let mut columns = Columns::default();
     for index in 0..set.len() {
         set.read(index, range, &mut columns).map_err(trouble)?;
-        let (Some(at), Some(value)) = (columns.times.last(), columns.values.last()) else { continue };
-        let newer_histogram = columns.histogram_times.last().is_some_and(|histogram| histogram > at);
-        if !is_stale(*value) && !newer_histogram {
-            found.insert(set.labels(index), (Timestamp(*at), *value));
+        if let Some(newest) = newest(&columns).filter(|(_, value)| !value.is_stale()) {
+            found.insert(set.labels(index), newest);
         }
     }
     Ok(())
 }
 
-fn write(found: &Newest, external: &Labels, escaping: Escaping) -> Vec<u8> {
-    let mut by_name: Vec<_> = found.iter().filter(|(labels, _)| !labels.metric_name().is_empty()).collect();
-    by_name.sort_by_key(|(labels, _)| labels.metric_name());
-    let mut out = Vec::new();
-    let mut family = None;
+fn newest(columns: &Columns) -> Option<(Timestamp, Value)> {
+    let float = columns.times.last().zip(columns.values.last());
+    let histogram = columns.histogram_times.last().zip(columns.histograms.last());
+    match (float, histogram) {
+        (Some((at, value)), newer) if newer.is_none_or(|(newer, _)| newer < at) => {
+            Some((Timestamp(*at), Value::Float(*value)))
+        }
+        (_, histogram) => histogram.map(|(at, histogram)| (Timestamp(*at), Value::Histogram(histogram.clone()))),
+    }
+}
+
+/// Families by rising name. A new one begins wherever the name or the type changes, so that a name can come several times.
+fn families(found: Newest, external: &Labels, format: Format) -> Vec<MetricFamily> {
+    let mut by_name: Vec<_> = found.into_iter().filter(|(labels, _)| !labels.metric_name().is_empty()).collect();
+    by_name.sort_by(|(a, _), (b, _)| a.metric_name().cmp(b.metric_name()));
+    let mut families: Vec<MetricFamily> = Vec::new();
     for (labels, (at, value)) in by_name {
-        let name = escaping.escape(labels.metric_name());
-        if family.as_deref() != Some(&*name) {
-            out.extend_from_slice(b"# TYPE ");
-            metric_name(&mut out, &name);
-            out.extend_from_slice(b" untyped\n");
-            family = Some(name.clone().into_owned());
+        let Some((metric_type, value)) = exposed(value, format) else { continue };
+        let metric = Metric { labels: with_external(&labels, external), value, timestamp: Some(at), start: None };
+        match families.last_mut() {
+            Some(last) if *last.name == *labels.metric_name() && last.metric_type == metric_type => {
+                last.metrics.push(metric);
+            }
+            _ => {
+                let mut family = MetricFamily::new(labels.metric_name(), "", metric_type);
+                family.metrics.push(metric);
+                families.push(family);
+            }
         }
-        series(&mut out, &name, &all_labels(labels, external), escaping);
-        out.push(b' ');
-        push_float(&mut out, *value, FloatForm::Shortest);
-        out.extend_from_slice(format!(" {}\n", at.as_millis()).as_bytes());
     }
-    out
+    families
 }
 
-/// The labels to show, by rising name: the series' own, external ones that it does not have, and an empty `instance` if
-/// nobody has one.
-fn all_labels<'a>(labels: &'a Labels, external: &'a Labels) -> BTreeMap<&'a str, &'a str> {
-    let mut all = BTreeMap::from([("instance", "")]);
-    all.extend(external);
-    all.extend(labels);
-    all.remove(METRIC_NAME);
-    all
+/// The series' own labels without its name, and external ones that it does not have.
+fn with_external(labels: &Labels, external: &Labels) -> Labels {
+    let mut all = external.to_builder();
+    labels.without_metric_name().iter().for_each(|(name, value)| {
+        all.set(name, value);
+    });
+    all.build()
 }
 
-/// Writes `name{label="value"}`; a name that is not legacy-valid goes into the braces, in quotes.
-fn series(out: &mut Vec<u8>, name: &str, labels: &BTreeMap<&str, &str>, escaping: Escaping) {
-    let plain = is_legacy_metric_name(name);
-    if plain {
-        out.extend_from_slice(name.as_bytes());
-    }
-    out.push(b'{');
-    if !plain {
-        quoted(out, name);
-        out.push(b',');
-    }
-    for (i, (label, value)) in labels.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        let label = escaping.escape(label);
-        if is_legacy_label_name(&label) {
-            out.extend_from_slice(label.as_bytes());
-        } else {
-            quoted(out, &label);
-        }
-        out.push(b'=');
-        quoted(out, value);
-    }
-    out.push(b'}');
-}
-
-fn metric_name(out: &mut Vec<u8>, name: &str) {
-    if is_legacy_metric_name(name) {
-        out.extend_from_slice(name.as_bytes());
+/// A sample as a format can carry it, with the type of its family.
+fn exposed(value: Value, format: Format) -> Option<(MetricType, MetricValue)> {
+    let histogram = match value {
+        Value::Float(value) => return Some((MetricType::Unknown, MetricValue::Unknown(value))),
+        Value::Histogram(histogram) => histogram.to_float(),
+    };
+    let metric_type = match histogram.counter_reset {
+        CounterResetHint::Gauge => MetricType::GaugeHistogram,
+        _ => MetricType::Histogram,
+    };
+    let mut exposed =
+        HistogramValue { count: Some(histogram.count), sum: Some(histogram.sum), ..HistogramValue::default() };
+    if histogram.is_custom() {
+        exposed.buckets = classic_buckets(&histogram);
+    } else if format == Format::Protobuf {
+        exposed.native = Some(Histogram::Float(histogram));
     } else {
-        quoted(out, name);
+        return None;
     }
+    Some((metric_type, MetricValue::Histogram(Box::new(exposed))))
 }
 
-/// A string of the text format: only backslash, quote and line feed are escaped.
-fn quoted(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
+fn classic_buckets(histogram: &FloatHistogram) -> Vec<Bucket> {
+    let bounds = histogram.custom_values.iter().copied().chain([f64::INFINITY]);
+    let mut filled = histogram.positive().peekable();
+    let mut below = 0.0;
+    bounds
+        .map(|upper_bound| {
+            while let Some(bucket) = filled.next_if(|bucket| bucket.upper <= upper_bound) {
+                below += bucket.count;
+            }
+            Bucket { upper_bound, cumulative_count: below, exemplar: None }
+        })
+        .collect()
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every endpoint answers `Result<Data, ApiError>`; the envelope around it is written in one place,
-//! `response`. Reading order: `params` (what clients send), `response` and `json` (what they get), `query`, `series`,
+//! `response`. Reading order: `params` and `moment` (what clients send), `response` and `json` (what they get), `query`, `series`,
 //! `targets`, `rules`, `status`.
 //!
 //! The bytes are those of Prometheus 3.14: field order, float text, error types, status codes and messages.
@@ -16,6 +16,7 @@ mod error;
 mod features;
 mod federate;
 mod json;
+mod moment;
 mod params;
 mod query;
 mod response;
@@ -34,10 +35,11 @@ use http::Method;
 
 pub use admin::Admin;
 pub use error::{ApiError, ErrorKind};
-pub use params::{Params, SignedDuration, rfc3339};
+pub use moment::{SignedDuration, rfc3339};
+pub use params::Params;
 pub use response::{Body, Response};
-pub(crate) use status::replay;
 pub use status::{BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
+pub(crate) use status::{replay, version};
 pub use targets::ExternalUrl;
 
 /// A request below `/api/v1`.
@@ -173,64 +175,117 @@ impl Api {
     /// Answers `/federate`: the newest samples in the text format.
     pub fn federate(&self, request: &Request) -> Response {
         federate::answer(self, request)
-            .unwrap_or_else(|error| Response::text(error.kind.status(), format!("{error}\n")))
+            .unwrap_or_else(|error| Response::refusal(error.kind.status(), format!("{error}\n")))
     }
 
     /// Answers a request. This may take as long as a query may take: call it where blocking is allowed.
     pub fn answer(&self, request: &Request) -> Response {
-        let path: Vec<&str> = request.path.split('/').skip(1).collect();
-        let Some(allow) = allowed_methods(&path) else { return Response::not_found() };
-        if !allow.split(", ").any(|method| method == request.method.as_str()) {
-            return Response::method_not_allowed(allow);
+        let Some(endpoint) = Endpoint::of(&request.path) else { return Response::not_found() };
+        if !endpoint.allows(&request.method) {
+            return Response::method_not_allowed(endpoint.allow);
         }
         if request.method == Method::OPTIONS {
             return Response::no_content();
         }
-        let answer = match path.as_slice() {
-            ["query"] => query::instant(self, request),
-            ["query_range"] => query::range(self, request),
-            ["query_exemplars"] => query::exemplars(self, request),
-            ["format_query"] => query::format(self, request),
-            ["parse_query"] => query::parse(self, request),
-            ["series"] => series::series(self, request),
-            ["labels"] => series::label_names(self, request),
-            ["label", name, "values"] => series::label_values(self, request, name),
-            ["admin", "tsdb", call] => admin::answer(self, request, call),
-            ["targets"] => targets::targets(self, request),
-            ["targets", "metadata"] => targets::target_metadata(self, request),
-            ["metadata"] => targets::metadata(self, request),
-            ["scrape_pools"] => targets::pools(self),
-            ["scrape_pools", "config"] => targets::pool_config(self, request),
-            ["rules"] => rules::rules(self, request),
-            ["alerts"] => rules::alerts(self),
-            ["features"] => features::answer(self),
-            ["alertmanagers"] => rules::alertmanagers(self),
-            ["notifications"] => Ok(Response::data(b"[]")),
-            ["status", page @ ..] => status::answer(self, request, page),
-            _ => return Response::not_found(),
-        };
-        answer.unwrap_or_else(|error| Response::error(&error))
+        self.answer_of(endpoint, request).unwrap_or_else(|error| Response::error(&error))
+    }
+
+    fn answer_of(&self, endpoint: Endpoint, request: &Request) -> Result<Response, ApiError> {
+        request.params.well_formed()?;
+        match endpoint.handler {
+            "/api/v1/query" => query::instant(self, request),
+            "/api/v1/query_range" => query::range(self, request),
+            "/api/v1/query_exemplars" => query::exemplars(self, request),
+            "/api/v1/format_query" => query::format(self, request),
+            "/api/v1/parse_query" => query::parse(self, request),
+            "/api/v1/series" => series::series(self, request),
+            "/api/v1/labels" => series::label_names(self, request),
+            LABEL_VALUES => series::label_values(self, request),
+            "/api/v1/targets" => targets::targets(self, request),
+            "/api/v1/targets/metadata" => targets::target_metadata(self, request),
+            "/api/v1/metadata" => targets::metadata(self, request),
+            "/api/v1/scrape_pools" => targets::pools(self),
+            "/api/v1/scrape_pools/config" => targets::pool_config(self, request),
+            "/api/v1/rules" => rules::rules(self, request),
+            "/api/v1/alerts" => rules::alerts(self),
+            "/api/v1/features" => features::answer(self),
+            "/api/v1/alertmanagers" => rules::alertmanagers(self),
+            "/api/v1/notifications" => Ok(Response::data(b"[]")),
+            other => match (other.strip_prefix("/api/v1/status/"), other.strip_prefix("/api/v1/admin/tsdb/")) {
+                (Some(page), _) => status::answer(self, request, page),
+                (_, Some(call)) => admin::answer(self, request, call),
+                (None, None) => Ok(Response::not_found()),
+            },
+        }
     }
 }
 
-/// The methods of a path, as the header `Allow` lists them; `None` if there is no such path.
-fn allowed_methods(path: &[&str]) -> Option<&'static str> {
-    Some(match path {
-        ["query" | "query_range" | "query_exemplars" | "format_query" | "parse_query" | "series" | "labels"] => {
-            "GET, OPTIONS, POST"
-        }
-        ["admin", "tsdb", "snapshot" | "delete_series" | "clean_tombstones"] => "OPTIONS, POST, PUT",
-        ["label", _, "values"]
-        | [
-            "metadata" | "targets" | "scrape_pools" | "rules" | "alerts" | "alertmanagers" | "notifications"
-            | "features",
-        ]
-        | ["targets", "metadata"]
-        | ["scrape_pools", "config"]
-        | ["status", "config" | "flags" | "runtimeinfo" | "buildinfo" | "tsdb" | "walreplay"]
-        | ["status", "tsdb", "blocks"] => "GET, OPTIONS",
-        _ => return None,
-    })
+/// A path below `/api/v1` that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Its name in metrics: the whole path, with `:name` where a parameter stands.
+    pub(crate) handler: &'static str,
+    /// The methods, as the header `Allow` lists them.
+    pub(crate) allow: &'static str,
+}
+
+const GET: &str = "GET, OPTIONS";
+const GET_OR_FORM: &str = "GET, OPTIONS, POST";
+const CALL: &str = "OPTIONS, POST, PUT";
+const LABEL_VALUES: &str = "/api/v1/label/:name/values";
+
+/// Every endpoint and its methods.
+const ENDPOINTS: &[(&str, &str)] = &[
+    ("/api/v1/query", GET_OR_FORM),
+    ("/api/v1/query_range", GET_OR_FORM),
+    ("/api/v1/query_exemplars", GET_OR_FORM),
+    ("/api/v1/format_query", GET_OR_FORM),
+    ("/api/v1/parse_query", GET_OR_FORM),
+    ("/api/v1/series", GET_OR_FORM),
+    ("/api/v1/labels", GET_OR_FORM),
+    (LABEL_VALUES, GET),
+    ("/api/v1/metadata", GET),
+    ("/api/v1/targets", GET),
+    ("/api/v1/targets/metadata", GET),
+    ("/api/v1/scrape_pools", GET),
+    ("/api/v1/scrape_pools/config", GET),
+    ("/api/v1/notifications", GET),
+    ("/api/v1/features", GET),
+    ("/api/v1/rules", GET),
+    ("/api/v1/alerts", GET),
+    ("/api/v1/alertmanagers", GET),
+    ("/api/v1/status/config", GET),
+    ("/api/v1/status/flags", GET),
+    ("/api/v1/status/runtimeinfo", GET),
+    ("/api/v1/status/buildinfo", GET),
+    ("/api/v1/status/tsdb", GET),
+    ("/api/v1/status/tsdb/blocks", GET),
+    ("/api/v1/status/walreplay", GET),
+    ("/api/v1/admin/tsdb/snapshot", CALL),
+    ("/api/v1/admin/tsdb/delete_series", CALL),
+    ("/api/v1/admin/tsdb/clean_tombstones", CALL),
+];
+
+impl Endpoint {
+    /// The endpoint of a path below `/api/v1`, if there is one.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let below = |handler: &str| handler.strip_prefix("/api/v1") == Some(path);
+        let found = ENDPOINTS.iter().find(|(handler, _)| below(handler));
+        let (handler, allow) = match label_name(path) {
+            Some(name) if !name.contains('/') => (LABEL_VALUES, GET),
+            _ => *found?,
+        };
+        Some(Self { handler, allow })
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.allow.split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// The name in `/label/<name>/values`.
+fn label_name(path: &str) -> Option<&str> {
+    path.strip_prefix("/label/")?.strip_suffix("/values")
 }
 
 #[cfg(test)]

@@ -1,31 +1,53 @@
 //! The parameters of a request: from the query string and, for forms, from the body.
 
-use std::borrow::Cow;
-use std::time::Duration;
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 
-use ferula_model::{Timestamp, go_quote, parse_duration};
+use ferula_model::number::NumberError;
+use ferula_model::{Timestamp, go_quote};
 
 use super::error::ApiError;
-
-/// The moments that clients send for "from the beginning" and "to the end": the extremes of Go's `time.Time` in
-/// milliseconds, which upstream prints as RFC 3339 and accepts again.
-const EXTREME_MOMENTS: [(&str, Timestamp); 2] = [
-    ("-292273086-05-16T16:47:06Z", Timestamp(i64::MIN / 1000 * 1000 + 62_135_596_801_000)),
-    ("292277025-08-18T07:12:54.999999999Z", Timestamp(i64::MAX / 1000 * 1000 - 62_135_596_800_001)),
-];
+use super::moment::{SignedDuration, parse_seconds, parse_time};
 
 /// Names and values in the order they were sent; a name may come several times.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     pairs: Vec<(String, String)>,
+    malformed: Option<String>,
 }
 
 impl Params {
     /// Reads a query string and the body of an `application/x-www-form-urlencoded` form. Values of the body come first.
+    /// What cannot be read is left out, and [`well_formed`](Self::well_formed) says so.
     pub fn new(query: &str, form: &[u8]) -> Self {
-        let decode = |(name, value): (Cow<'_, str>, Cow<'_, str>)| (name.into_owned(), value.into_owned());
-        let pairs = form_urlencoded::parse(form).chain(form_urlencoded::parse(query.as_bytes())).map(decode).collect();
-        Self { pairs }
+        let mut params = Self::default();
+        params.read(&String::from_utf8_lossy(form));
+        params.read(query);
+        params
+    }
+
+    fn read(&mut self, text: &str) {
+        for pair in text.split('&') {
+            match malformation(pair) {
+                None => {
+                    let pairs = form_urlencoded::parse(pair.as_bytes());
+                    self.pairs.extend(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())));
+                }
+                Some(what) => self.malformed = self.malformed.take().or(Some(what)),
+            }
+        }
+    }
+
+    /// Whether everything could be read.
+    ///
+    /// # Errors
+    ///
+    /// `error parsing form values: invalid URL escape "%zz"` or `... invalid semicolon separator in query`.
+    pub fn well_formed(&self) -> Result<(), ApiError> {
+        match &self.malformed {
+            None => Ok(()),
+            Some(what) => Err(ApiError::bad_data(format!("error parsing form values: {what}"))),
+        }
     }
 
     /// The first value of a name; the empty string if there is none.
@@ -85,23 +107,24 @@ impl Params {
         if text.is_empty() {
             return Ok(0);
         }
-        let number: i64 = text.parse().map_err(|_| {
-            ApiError::parameter(name, format!("strconv.Atoi: parsing {}: invalid syntax", go_quote(text)))
+        let number: i64 = parse_whole(text).map_err(|reason| {
+            ApiError::parameter(name, format!("strconv.Atoi: parsing {}: {reason}", go_quote(text)))
         })?;
         usize::try_from(number).map_err(|_| ApiError::parameter(name, "limit must be non-negative"))
     }
 
-    /// A boolean as Go's `ParseBool` reads it; absent is false.
+    /// A boolean as Go's `ParseBool` reads it; absent is false. The endpoint's `complaint` stands before the reason.
     ///
     /// # Errors
     ///
     /// None of `1 t T TRUE true True 0 f F FALSE false False`.
-    pub fn boolean(&self, name: &str) -> Result<bool, ApiError> {
+    pub fn boolean(&self, name: &str, complaint: &str) -> Result<bool, ApiError> {
         match self.first(name) {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
             "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
             text => {
-                Err(ApiError::parameter(name, format!("strconv.ParseBool: parsing {}: invalid syntax", go_quote(text))))
+                let reason = format!("strconv.ParseBool: parsing {}: invalid syntax", go_quote(text));
+                Err(ApiError::parameter(name, format!("{complaint}: {reason}")))
             }
         }
     }
@@ -111,59 +134,27 @@ fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, ApiError>) -> R
     if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
 
-/// A duration that a client may send with a sign, in milliseconds. What a negative one means is the endpoint's matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SignedDuration {
-    millis: i64,
+/// A whole number as Go's `strconv.Atoi` reads it.
+pub(super) fn parse_whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, NumberError> {
+    text.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => NumberError::Range,
+        _ => NumberError::Syntax,
+    })
 }
 
-impl SignedDuration {
-    /// The duration, if it is above zero.
-    pub fn positive(self) -> Option<Duration> {
-        u64::try_from(self.millis).ok().filter(|millis| *millis > 0).map(Duration::from_millis)
+/// What is wrong with one pair of a form, if anything is: an escape that is none, or a semicolon, which once stood for `&`.
+fn malformation(pair: &str) -> Option<String> {
+    if pair.contains(';') {
+        return Some("invalid semicolon separator in query".to_owned());
     }
-}
-
-/// Reads a moment: seconds since the epoch with decimals, or RFC 3339.
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    if let Some(seconds) = go_float(text) {
-        let (whole, fraction) = (seconds.trunc(), seconds.fract());
-        let millis = (fraction * 1000.0).round();
-        if seconds.is_finite() && seconds.abs() < 9.2e15 {
-            return Ok(Timestamp(whole as i64 * 1000 + millis as i64));
-        }
-    } else if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(Timestamp(moment.as_nanosecond().div_euclid(1_000_000) as i64));
-    } else if let Some((_, moment)) = EXTREME_MOMENTS.iter().find(|(printed, _)| *printed == text) {
-        return Ok(*moment);
-    }
-    Err(format!("cannot parse {} to a valid timestamp", go_quote(text)))
-}
-
-/// Reads a duration: seconds with decimals, or Prometheus' notation.
-fn parse_seconds(text: &str) -> Result<SignedDuration, String> {
-    if let Some(seconds) = go_float(text) {
-        if !seconds.is_finite() || seconds.abs() > i64::MAX as f64 / 1e9 {
-            return Err(format!("cannot parse {} to a valid duration. It overflows int64", go_quote(text)));
-        }
-        return Ok(SignedDuration { millis: (seconds * 1000.0) as i64 });
-    }
-    match parse_duration(text) {
-        Ok(duration) => Ok(SignedDuration { millis: ferula_model::millis(duration) }),
-        Err(_) => Err(format!("cannot parse {} to a valid duration", go_quote(text))),
-    }
-}
-
-fn go_float(text: &str) -> Option<f64> {
-    text.parse().ok()
-}
-
-/// A moment as RFC 3339 with nanoseconds, as Go prints `time.Time` in JSON; trailing zeros of the fraction are dropped.
-pub fn rfc3339(at: Timestamp) -> String {
-    match jiff::Timestamp::from_millisecond(at.as_millis()) {
-        Ok(moment) => moment.to_string(),
-        Err(_) => "0001-01-01T00:00:00Z".to_owned(),
-    }
+    let wrong_escape = |part: &str| {
+        part.match_indices('%').find_map(|(at, _)| {
+            let escape = part.as_bytes().get(at..part.len().min(at + 3)).unwrap_or_default();
+            let is_escape = matches!(escape, [_, a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+            (!is_escape).then(|| format!("invalid URL escape {}", go_quote(&String::from_utf8_lossy(escape))))
+        })
+    };
+    pair.splitn(2, '=').find_map(wrong_escape)
 }
 
 #[cfg(test)]
@@ -171,29 +162,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_seconds_or_rfc3339() {
-        assert_eq!(parse_time("1435781430.781"), Ok(Timestamp(1_435_781_430_781)));
-        assert_eq!(parse_time("-1.5"), Ok(Timestamp(-1_500)));
-        assert_eq!(parse_time("2015-07-01T20:10:30.781Z"), Ok(Timestamp(1_435_781_430_781)));
-        assert_eq!(parse_time("2015-07-01T22:10:30.781+02:00"), Ok(Timestamp(1_435_781_430_781)));
-        assert_eq!(parse_time("foo"), Err("cannot parse \"foo\" to a valid timestamp".to_owned()));
-        assert_eq!(parse_time("NaN"), Err("cannot parse \"NaN\" to a valid timestamp".to_owned()));
-        assert!(parse_time("").is_err());
-    }
-
-    #[test]
-    fn durations_are_seconds_or_prometheus_notation() {
-        assert_eq!(parse_seconds("15"), Ok(SignedDuration { millis: 15_000 }));
-        assert_eq!(parse_seconds("0.25"), Ok(SignedDuration { millis: 250 }));
-        assert_eq!(parse_seconds("1h30m"), Ok(SignedDuration { millis: 5_400_000 }));
-        assert_eq!(parse_seconds("1e15").unwrap_err(), "cannot parse \"1e15\" to a valid duration. It overflows int64");
-        assert_eq!(parse_seconds("-1").unwrap().positive(), None);
-    }
-
-    #[test]
     fn the_form_comes_before_the_query_string() {
         let params = Params::new("query=b&match[]=x", b"query=a&match%5B%5D=y");
         assert_eq!(params.first("query"), "a");
         assert_eq!(params.all("match[]").collect::<Vec<_>>(), ["y", "x"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let wrong = |query: &str| Params::new(query, b"").well_formed().err().map(|error| error.message);
+        for (query, what) in [
+            ("a=%zzz", "invalid URL escape \"%zz\""),
+            ("a=1&b%f=2&c=%q", "invalid URL escape \"%f\""),
+            ("%", "invalid URL escape \"%\""),
+            ("a=1;b=2", "invalid semicolon separator in query"),
+        ] {
+            assert_eq!(wrong(query), Some(format!("error parsing form values: {what}")), "{query}");
+        }
+        assert_eq!(wrong("a=%25+%C3%A4&&b"), None);
+        assert_eq!(Params::new("a=%25+%C3%A4&&b", b"").first("a"), "% ä");
     }
 }

@@ -20,7 +20,7 @@ pub struct Response {
     /// The body.
     pub body: Body,
     /// Further headers: names in lower case, and values.
-    pub headers: Vec<(&'static str, &'static str)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 /// The body of an answer: all at once, or piece by piece.
@@ -72,24 +72,19 @@ impl Response {
         Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Whole(out.into()), headers: Vec::new() }
     }
 
-    /// A success whose JSON comes in pieces.
-    pub(crate) fn pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type: Some(JSON),
-            body: Body::Pieces(Box::new(pieces)),
-            headers: Vec::new(),
-        }
+    /// A success whose JSON comes in pieces. If there is only one, it is sent with its length.
+    pub(crate) fn pieces(mut pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        let first = pieces.next().unwrap_or_default();
+        let body = match pieces.next() {
+            None => Body::Whole(first),
+            Some(second) => Body::Pieces(Box::new([first, second].into_iter().chain(pieces))),
+        };
+        Self { status: StatusCode::OK, content_type: Some(JSON), body, headers: Vec::new() }
     }
 
     /// A success without anything to say: 204.
     pub(crate) fn no_content() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            content_type: None,
-            body: Body::Whole(Bytes::new()),
-            headers: Vec::new(),
-        }
+        Self::empty(StatusCode::NO_CONTENT)
     }
 
     /// An error in its envelope.
@@ -107,19 +102,29 @@ impl Response {
     }
 
     /// The same answer with one more header.
-    pub(crate) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value));
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
         self
+    }
+
+    /// A status and nothing else.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self { status, content_type: None, body: Body::Whole(Bytes::new()), headers: Vec::new() }
     }
 
     /// A path that does not exist: plain text, as Go's router answers.
     pub(crate) fn not_found() -> Self {
-        Self::text(StatusCode::NOT_FOUND, "404 page not found\n")
+        Self::refusal(StatusCode::NOT_FOUND, "404 page not found\n")
     }
 
     /// A path that exists, but only for the methods in `allow`.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        Self::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").with_header("allow", allow)
+        Self::refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").with_header("allow", allow)
+    }
+
+    /// Plain text that says what is wrong, with the header that Go's `http.Error` sets.
+    pub(crate) fn refusal(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        Self::text(status, text).with_header("x-content-type-options", "nosniff")
     }
 
     /// Plain text.
@@ -133,14 +138,8 @@ impl Response {
     }
 
     /// A page of HTML.
-    pub(crate) fn page(html: &'static str) -> Self {
-        let body = Body::Whole(Bytes::from_static(html.as_bytes()));
-        Self {
-            status: StatusCode::OK,
-            content_type: Some(Cow::Borrowed("text/html; charset=utf-8")),
-            body,
-            headers: Vec::new(),
-        }
+    pub(crate) fn page(html: String) -> Self {
+        Self { content_type: Some(Cow::Borrowed("text/html; charset=utf-8")), ..Self::text(StatusCode::OK, html) }
     }
 
     /// Metrics in the format that was negotiated.

@@ -9,7 +9,8 @@ use ferula_model::number::{FloatForm, format_float};
 use ferula_model::{Matcher, Timestamp, go_quote};
 
 use super::error::ApiError;
-use super::params::rfc3339;
+use super::moment::rfc3339;
+use super::params::parse_whole;
 use super::response::Response;
 use super::series::selectors;
 use super::{Api, Request, json};
@@ -28,6 +29,7 @@ struct Filter<'r> {
 impl<'r> Filter<'r> {
     fn of(request: &'r Request) -> Result<Self, ApiError> {
         let params = &request.params;
+        let selectors = selectors(request)?;
         let kind = params.first("type").to_lowercase();
         if !matches!(kind.as_str(), "" | "alert" | "record") {
             return Err(ApiError::parameter("type", format!("not supported value {}", go_quote(&kind))));
@@ -38,8 +40,8 @@ impl<'r> Filter<'r> {
             rule_names: params.all("rule_name[]").collect(),
             groups: params.all("rule_group[]").collect(),
             files: params.all("file[]").collect(),
-            selectors: selectors(request)?,
-            with_alerts: !params.boolean("exclude_alerts")?,
+            selectors,
+            with_alerts: !params.boolean("exclude_alerts", "error converting exclude_alerts")?,
         })
     }
 
@@ -106,8 +108,8 @@ impl<'r> Page<'r> {
                 return Err(ApiError::parameter("group_next_token", text));
             }
             (text, _) => {
-                let number: i32 = text.parse().map_err(|_| {
-                    let cause = format!("strconv.ParseInt: parsing {}: invalid syntax", go_quote(text));
+                let number: i32 = parse_whole(text).map_err(|reason| {
+                    let cause = format!("strconv.ParseInt: parsing {}: {reason}", go_quote(text));
                     wrong(&format!("group_limit needs to be a valid number: {cause}"))
                 })?;
                 let limit = usize::try_from(number).ok().filter(|limit| *limit > 0);

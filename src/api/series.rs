@@ -6,19 +6,19 @@ use ferula_model::{Labels, Matcher, Querier, SelectError, SelectHints, TimeRange
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
-use super::{Api, Request, json};
+use super::{Api, Request, json, label_name};
 
 /// The warning of an answer that `limit` cut short.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
 /// The label sets of series: `match[]` (one or more), `start`, `end`, `limit`.
 pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    let selectors = selectors(request)?;
-    if selectors.is_empty() {
+    if request.params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let range = time_range(request)?;
     let limit = request.params.limit("limit")?;
+    let range = time_range(request)?;
+    let selectors = selectors(request).map_err(|error| ApiError::parameter("match[]", error))?;
     let querier = api.storage.querier(range).map_err(trouble)?;
     let mut found = BTreeSet::new();
     for matchers in &selectors {
@@ -43,8 +43,8 @@ pub(super) fn label_names(api: &Api, request: &Request) -> Result<Response, ApiE
 }
 
 /// The values of a label: `match[]`, `start`, `end`, `limit`. A name that starts with `U__` is unescaped first.
-pub(super) fn label_values(api: &Api, request: &Request, name: &str) -> Result<Response, ApiError> {
-    let name = ferula_exposition::Escaping::Values.unescape(name);
+pub(super) fn label_values(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let name = ferula_exposition::Escaping::Values.unescape(label_name(&request.path).unwrap_or_default());
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {}", go_quote(&name))));
     }
@@ -81,19 +81,18 @@ fn texts(
 
 /// The selectors of all `match[]`, each of which must have a matcher that does not match the empty value.
 pub(super) fn selectors(request: &Request) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    request
-        .params
-        .all("match[]")
-        .map(|text| {
-            let matchers =
-                ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::parameter("match[]", error))?;
-            if matchers.iter().all(|matcher| matcher.matches("")) {
-                let cause = "match[] must contain at least one non-empty matcher";
-                return Err(ApiError::parameter("match[]", cause));
-            }
-            Ok(matchers)
-        })
-        .collect()
+    let selectors = any_selectors(request)?;
+    match selectors.iter().any(|matchers| matchers.iter().all(|matcher| matcher.matches(""))) {
+        true => Err(ApiError::bad_data("match[] must contain at least one non-empty matcher")),
+        false => Ok(selectors),
+    }
+}
+
+/// The selectors of all `match[]`, whatever they match.
+pub(super) fn any_selectors(request: &Request) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    let parse =
+        |text| ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()));
+    request.params.all("match[]").map(parse).collect()
 }
 
 pub(super) fn time_range(request: &Request) -> Result<TimeRange, ApiError> {

@@ -3,7 +3,7 @@
 use ferula_model::Timestamp;
 
 use super::error::ApiError;
-use super::params::rfc3339;
+use super::moment::rfc3339;
 use super::response::Response;
 use super::{Api, Request, json};
 
@@ -113,10 +113,10 @@ pub struct WalReplay {
 }
 
 /// One of the pages below `/status`.
-pub(super) fn answer(api: &Api, request: &Request, page: &[&str]) -> Result<Response, ApiError> {
+pub(super) fn answer(api: &Api, request: &Request, page: &str) -> Result<Response, ApiError> {
     let Some(status) = &api.status else { return Ok(Response::not_found()) };
     let mut out = Vec::new();
-    match page.join("/").as_str() {
+    match page {
         "buildinfo" => build(&mut out, &status.build()),
         "runtimeinfo" => runtime(&mut out, &status.runtime()),
         "config" => json::object(&mut out, |o| {
@@ -135,6 +135,14 @@ pub(super) fn answer(api: &Api, request: &Request, page: &[&str]) -> Result<Resp
         _ => return Ok(Response::not_found()),
     }
     Ok(Response::data(&out))
+}
+
+/// Which build this is, as `/version` has it.
+pub(crate) fn version(info: &BuildInfo) -> Vec<u8> {
+    let mut out = Vec::new();
+    build(&mut out, info);
+    out.push(b'\n');
+    out
 }
 
 /// How far a replay is.

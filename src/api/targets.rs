@@ -7,7 +7,7 @@ use ferula_model::{Metadata, format_duration};
 use ferula_scrape::{DroppedTargets, TargetMetadata, TargetStatus};
 
 use super::error::ApiError;
-use super::params::rfc3339;
+use super::moment::rfc3339;
 use super::response::Response;
 use super::{Api, Request, json};
 
@@ -201,7 +201,9 @@ pub(super) fn target_metadata(api: &Api, request: &Request) -> Result<Response, 
     let metric = request.params.first("metric");
     let matchers = match request.params.first("match_target") {
         "" => Vec::new(),
-        text => ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?,
+        text => {
+            ferula_promql::syntax::parse_selector(text).map_err(|error| ApiError::parameter("match_target", error))?
+        }
     };
     let mut found: Vec<(&TargetMetadata, &str, &Metadata)> = Vec::new();
     let targets = all(api);

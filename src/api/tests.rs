@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ferula_model::{Labels, ManualClock, Sample, Timestamp};
+use ferula_exposition::{Format, MetricValue, ParseOptions};
+use ferula_model::{CounterResetHint, FloatHistogram, Labels, ManualClock, MetricType, Sample, Span, Timestamp};
 use ferula_promql::testing::MemoryStorage;
 use ferula_promql::{CancelToken, Engine, EngineOptions};
 use http::Method;
@@ -37,7 +38,8 @@ fn a_wrong_method_is_told_the_right_ones() {
         let (method, params) = (method.parse().unwrap(), Params::new("query=1", b""));
         let request = Request { method, path: path.to_owned(), params, accept: None, cancel: CancelToken::new() };
         let response = api().answer(&request);
-        (response.status.as_u16(), response.headers)
+        let allow = response.headers.into_iter().find(|(name, _)| *name == "allow");
+        (response.status.as_u16(), allow.map(|(_, methods)| methods.into_owned()))
     };
     for (method, path, allow) in [
         ("HEAD", "/query", "GET, OPTIONS, POST"),
@@ -47,7 +49,7 @@ fn a_wrong_method_is_told_the_right_ones() {
         ("POST", "/status/tsdb/blocks", "GET, OPTIONS"),
         ("GET", "/admin/tsdb/snapshot", "OPTIONS, POST, PUT"),
     ] {
-        assert_eq!(ask(method, path), (405, vec![("allow", allow)]), "{method} {path}");
+        assert_eq!(ask(method, path), (405, Some(allow.to_owned())), "{method} {path}");
     }
     assert_eq!(ask("POST", "/query").0, 200);
     assert_eq!(ask("OPTIONS", "/query").0, 204);
@@ -170,4 +172,83 @@ fn wrong_requests_say_what_is_wrong() {
         assert_eq!(get(path), (status, body), "{path}");
     }
     assert_eq!(get("/nothing"), (404, "404 page not found\n".to_owned()));
+}
+
+/// `/federate` over floats, a native histogram and one with custom buckets, all of them gauges of now.
+fn federate(accept: &str) -> (String, Vec<u8>) {
+    let storage = MemoryStorage::new();
+    let now = Timestamp(60_000);
+    let insert = |labels: &[(&str, &str)], sample| storage.insert(&Labels::from_pairs(labels.iter().copied()), sample);
+    insert(&[("__name__", "zero"), ("instance", "i")], Sample::float(now, -0.0));
+    insert(&[("__name__", "gone"), ("instance", "i")], Sample::float(now, ferula_model::STALE_MARKER));
+    let native = FloatHistogram {
+        schema: 0,
+        count: 3.0,
+        sum: 4.0,
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        positive_buckets: vec![1.0, 2.0],
+        ..FloatHistogram::default()
+    };
+    insert(&[("__name__", "native")], Sample::histogram(now, native.clone()));
+    insert(&[("__name__", "native"), ("a", "b")], Sample::float(now, 1.0));
+    let gauge = FloatHistogram { counter_reset: CounterResetHint::Gauge, ..native.clone() };
+    insert(&[("__name__", "native"), ("c", "d")], Sample::histogram(now, gauge));
+    let custom = FloatHistogram { schema: -53, custom_values: vec![0.5, 1.0, 2.0].into(), ..native };
+    insert(&[("__name__", "custom"), ("region", "us")], Sample::histogram(now, custom));
+    let clock = Arc::new(ManualClock::at(now));
+    let api = Api::new(Arc::new(storage), Arc::new(Engine::new(EngineOptions::default())), clock)
+        .with_external_labels(|| Labels::from_pairs([("region", "eu")]));
+    let response = api.federate(&Request {
+        method: Method::GET,
+        path: "/federate".to_owned(),
+        params: Params::new("match[]=%7B%7D", b""),
+        accept: Some(accept.to_owned()),
+        cancel: CancelToken::new(),
+    });
+    (response.content_type.unwrap_or_default().into_owned(), response.body.collect().to_vec())
+}
+
+#[test]
+fn federation_in_text_has_what_text_can_carry() {
+    let (content_type, body) = federate("application/openmetrics-text;version=1.0.0;q=0.9,text/plain;q=0.1");
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
+    let expected = r#"# TYPE custom histogram
+custom_bucket{region="us",instance="",le="0.5"} 1 60000
+custom_bucket{region="us",instance="",le="1"} 3 60000
+custom_bucket{region="us",instance="",le="2"} 3 60000
+custom_bucket{region="us",instance="",le="+Inf"} 3 60000
+custom_sum{region="us",instance=""} 4 60000
+custom_count{region="us",instance=""} 3 60000
+# TYPE native untyped
+native{a="b",region="eu",instance=""} 1 60000
+# TYPE zero untyped
+zero{instance="i",region="eu"} 0 60000
+"#;
+    assert_eq!(String::from_utf8(body).unwrap(), expected);
+}
+
+#[test]
+fn federation_in_protobuf_has_native_histograms() {
+    let accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let (content_type, body) = federate(accept);
+    assert!(content_type.starts_with("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily"));
+    let options = ParseOptions { native_histograms: true, ..ParseOptions::default() };
+    let families = ferula_exposition::read_families(&body, Format::Protobuf, &options).unwrap();
+    let kinds: Vec<_> =
+        families.iter().map(|family| (&*family.name, family.metric_type, family.metrics.len())).collect();
+    assert_eq!(
+        kinds,
+        [
+            ("custom", MetricType::Histogram, 1),
+            ("native", MetricType::Histogram, 1),
+            ("native", MetricType::Unknown, 1),
+            ("native", MetricType::GaugeHistogram, 1),
+            ("zero", MetricType::Unknown, 1),
+        ],
+        "a name comes again where the kind of its samples changes"
+    );
+    let MetricValue::Histogram(native) = &families[1].metrics[0].value else { panic!("{families:?}") };
+    let native = native.native.as_ref().unwrap().to_float();
+    assert_eq!((native.count, native.sum, native.positive_buckets.as_slice()), (3.0, 4.0, &[1.0, 2.0][..]));
+    assert_eq!(families[1].metrics[0].timestamp, Some(Timestamp(60_000)));
 }

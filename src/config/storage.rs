@@ -150,7 +150,10 @@ impl Struct for Exemplars {
     const TYPE: &'static str = "config.ExemplarsConfig";
 
     fn fields(&mut self, fields: &mut Fields<'_>) {
-        fields.set("max_exemplars", &mut self.max);
+        // A negative number keeps none, as upstream.
+        let mut max: Option<i64> = None;
+        fields.set("max_exemplars", &mut max);
+        self.max = max.map(|max| u64::try_from(max).unwrap_or(0));
     }
 }
 

@@ -25,13 +25,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     places: Arc<Semaphore>,
-    read_timeout: Duration,
+    read_timeout: Option<Duration>,
 }
 
 impl Options {
-    /// At most so many connections at one time, which may take so long for the head of a request.
+    /// At most so many connections at one time, which may take so long for the head of a request; zero is no limit.
     pub(crate) fn new(connections_max: usize, read_timeout: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))), read_timeout }
+        let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { places, read_timeout: Some(read_timeout).filter(|timeout| !timeout.is_zero()) }
     }
 }
 
@@ -91,13 +92,14 @@ async fn accept(
     Ok((stream, place))
 }
 
-/// Binds a listening socket.
+/// Binds a listening socket. `:9090` is port 9090 on all addresses, as Go has it.
 ///
 /// # Errors
 ///
 /// The address is taken or not ours; the error says which.
 pub(crate) async fn bind(address: &str) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)
+    let whole = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
+    let listener = TcpListener::bind(&whole)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))?;
     let bound = listener.local_addr()?;

@@ -7,6 +7,9 @@
 //!                                               --> /-/...        health, readiness, lifecycle
 //! ```
 //!
+//! `route` knows the paths and their methods, `path` those that are almost right, `write` what is asked of a remote write.
+//! Statuses, headers and texts of refusals are those of Prometheus.
+//!
 //! A host that has a server of its own calls [`Server::handle`] with its requests; `listen` does the same for
 //! connections of its own socket. Queries run on tokio's blocking threads, never on the workers that serve sockets; a
 //! client that goes away cancels its query.
@@ -14,8 +17,12 @@
 mod body;
 mod cors;
 pub(crate) mod listen;
+mod page;
+mod path;
 mod route;
+mod write;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -26,22 +33,33 @@ use bytes::Bytes;
 use ferula_exposition::negotiate::Negotiated;
 use ferula_exposition::{MetricFamily, encode_with};
 use ferula_promql::CancelToken;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 
 pub use body::ResponseBody;
 pub use cors::Cors;
 
-use crate::api::{self, Api, Params, Response, WalReplay};
+use crate::api::{self, Api, BuildInfo, Params, Response, WalReplay};
 use crate::remote::write::WriteReceiver;
 use body::Coding;
 use route::Route;
+use write::RefusalLog;
 
 /// A form may be this large, as in Go's `ParseForm`.
 const FORM_BYTES_MAX: usize = 10 << 20;
 
 /// A remote-write request may be this large.
 const WRITE_BYTES_MAX: usize = 32 << 20;
+
+/// Of a body that nobody wants, so much is read all the same, as Go does: a client that is still sending when the connection
+/// is closed would not see the answer.
+const UNWANTED_BYTES_MAX: usize = 256 << 10;
+
+/// And no longer than this.
+const UNWANTED_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request whose body can be taken out of it.
+type Request<B> = http::Request<Option<B>>;
 
 /// What the server does when it is told to reload or to quit.
 pub trait Lifecycle: Send + Sync {
@@ -108,6 +126,11 @@ pub struct Server {
     cors: Cors,
     read_timeout: Duration,
     route_prefix: String,
+    /// The path of the URL under which others reach the server.
+    external_path: String,
+    /// The answer of `/version`.
+    version: Option<Bytes>,
+    refusals: Arc<RefusalLog>,
     readiness: AtomicU8,
 }
 
@@ -123,6 +146,9 @@ impl Server {
             cors: Cors::any(),
             read_timeout: Duration::from_secs(300),
             route_prefix: String::new(),
+            external_path: String::new(),
+            version: None,
+            refusals: Arc::default(),
             readiness: AtomicU8::new(Readiness::Starting as u8),
         }
     }
@@ -162,7 +188,7 @@ impl Server {
         self
     }
 
-    /// How long a client may take to send the body of a request; five minutes by default.
+    /// How long a client may take to send the body of a request; five minutes by default, zero is no limit.
     #[must_use]
     pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = timeout;
@@ -180,6 +206,21 @@ impl Server {
     #[must_use]
     pub fn with_route_prefix(mut self, prefix: &str) -> Self {
         self.route_prefix = prefix.trim_end_matches('/').to_owned();
+        self
+    }
+
+    /// The path of the URL under which others reach the server, for redirects to its pages; the empty one by default. It is
+    /// not the [route prefix](Self::with_route_prefix) where a proxy cuts that off or puts something before it.
+    #[must_use]
+    pub fn with_external_path(mut self, path: &str) -> Self {
+        self.external_path = path.trim_end_matches('/').to_owned();
+        self
+    }
+
+    /// Says at `/version` which build this is; without it the path answers 404.
+    #[must_use]
+    pub fn with_version(mut self, build: &BuildInfo) -> Self {
+        self.version = Some(api::version(build).into());
         self
     }
 
@@ -203,16 +244,31 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let began = Instant::now();
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let coding = accepted_coding(&request);
-        let Some(path) = self.path_below_prefix(request.uri().path()) else {
-            return finish(Response::not_found(), Coding::Plain);
+        let (route, path) = match self.locate(request.uri(), request.method()) {
+            Ok(located) => located,
+            Err(elsewhere) => return finish(elsewhere, Coding::Plain),
         };
-        let route = Route::of(&path);
-        let coding = if route.is_compressed() { coding } else { Coding::Plain };
-        let response = self.dispatch(route, path, request).await;
-        let mut response = finish(response, coding);
-        self.cors.apply(origin.as_ref(), response.headers_mut());
+        let mut request = request.map(Some);
+        let method = request.method().clone();
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let coding = if route.is_compressed() { accepted_coding(&request) } else { Coding::Plain };
+        let is_shared = route.is_shared(&method);
+        let (mut response, is_shared) = match route.refuse(&method) {
+            Some(refusal) => (finish(refusal, Coding::Plain), is_shared && method == Method::OPTIONS),
+            None => {
+                let mut response = finish(self.dispatch(route, path, &mut request).await, coding);
+                if route.is_compressed() {
+                    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+                }
+                (response, is_shared)
+            }
+        };
+        if let Some(rest) = request.body_mut().take().filter(|body| !body.is_end_stream()) {
+            drain(rest).await;
+        }
+        if is_shared {
+            self.cors.apply(origin.as_ref(), response.headers_mut());
+        }
         if let Some(observer) = &self.observer {
             let size = http_body::Body::size_hint(response.body()).exact();
             observer.observe(route.handler(), response.status(), began.elapsed().as_secs_f64(), size);
@@ -220,41 +276,69 @@ impl Server {
         response
     }
 
-    fn path_below_prefix(&self, path: &str) -> Option<String> {
-        let below = path.strip_prefix(self.route_prefix.as_str())?;
-        let decoded = percent_encoding::percent_decode_str(below).decode_utf8().ok()?;
-        Some(decoded.into_owned())
+    /// The route of a request and its path below the prefix, percent-decoded; or where to go instead.
+    fn locate(&self, uri: &Uri, method: &Method) -> Result<(Route, String), Response> {
+        let query = uri.query();
+        if let Some(cleaned) = path::clean(uri.path()) {
+            return Err(path::redirect(StatusCode::MOVED_PERMANENTLY, &cleaned, query, method));
+        }
+        let prefix = self.route_prefix.as_str();
+        let below = match uri.path().strip_prefix(prefix) {
+            Some(below) if below.starts_with('/') => below,
+            Some("") if method == Method::GET => {
+                return Err(path::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{prefix}/"), query, method));
+            }
+            None if uri.path() == "/" && method == Method::GET => {
+                return Err(path::redirect(StatusCode::FOUND, prefix, None, method));
+            }
+            _ => return Err(Response::not_found()),
+        };
+        if let Some(shorter) = path::without_slash(below) {
+            let status =
+                if method == Method::GET { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
+            return Err(path::redirect(status, &format!("{prefix}{shorter}"), query, method));
+        }
+        let path = percent_encoding::percent_decode_str(below).decode_utf8().map_err(|_| Response::not_found())?;
+        Ok((Route::of(&path), path.into_owned()))
     }
 
-    async fn dispatch<B>(&self, route: Route, path: String, request: http::Request<B>) -> Response
+    /// Answers a request whose method the route has.
+    async fn dispatch<B>(&self, route: Route, path: String, request: &mut Request<B>) -> Response
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let method = request.method().clone();
-        let reads = method == Method::GET || method == Method::HEAD;
         match route {
-            Route::Api(_) | Route::Write | Route::Preflight if method == Method::OPTIONS => Response::no_content(),
-            Route::Healthy if reads => Response::text(StatusCode::OK, "Prometheus Server is Healthy.\n"),
-            Route::Ready if reads => self.ready(),
-            Route::Metrics if method == Method::GET => self.own_metrics(accept(request.headers())),
-            Route::Reload | Route::Quit => self.control(route, &method).await,
-            Route::Write if method == Method::POST => self.receive(request).await,
-            Route::Api("/api/v1/status/walreplay") if self.doors.get().is_none() => match &self.replay {
-                Some(replay) => api::replay(replay()),
-                None => self.unavailable(),
-            },
+            Route::Api(endpoint) if endpoint.handler == "/api/v1/status/walreplay" && self.doors.get().is_none() => {
+                self.replay.as_ref().map_or_else(|| self.unavailable(), |replay| api::replay(replay()))
+            }
             Route::Api(_) => self.ask(path, request, Api::answer).await,
-            Route::Federate if method == Method::GET => self.ask(path, request, Api::federate).await,
-            Route::Root if reads => Response::page(ROOT_PAGE),
-            _ => match route.allow() {
-                Some(allow) if method == Method::OPTIONS => {
-                    Response::text(StatusCode::OK, "").with_header("allow", allow)
-                }
-                Some(allow) => Response::method_not_allowed(allow),
+            Route::Federate => self.ask(path, request, Api::federate).await,
+            Route::Write => self.receive(request).await,
+            Route::Metrics => self.own_metrics(accept(request.headers())),
+            Route::Reload | Route::Quit => self.control(route, request.method()).await,
+            Route::Healthy | Route::Ready if request.method() == Method::HEAD => {
+                let ready = route == Route::Healthy || self.readiness() == Readiness::Ready;
+                if ready { Response::empty(StatusCode::OK) } else { self.unavailable() }
+            }
+            Route::Healthy => Response::text(StatusCode::OK, "Prometheus Server is Healthy.\n"),
+            Route::Ready if self.readiness() == Readiness::Ready => {
+                Response::text(StatusCode::OK, "Prometheus Server is Ready.\n")
+            }
+            Route::Ready => self.unavailable(),
+            Route::Version => match &self.version {
+                Some(version) => Response::text(StatusCode::OK, version.clone()),
                 None => Response::not_found(),
             },
+            Route::Root => self.go_home(None, request.method()),
+            Route::Graph => self.go_home(Some(request.uri().query().unwrap_or_default()), request.method()),
+            Route::Page(page) => Response::page(page::write(page, request.uri().query().unwrap_or_default())),
+            Route::NoEndpoint | Route::Unknown => Response::not_found(),
         }
+    }
+
+    fn go_home(&self, query: Option<&str>, method: &Method) -> Response {
+        path::redirect(StatusCode::FOUND, &format!("{}{}", self.external_path, page::HOME), query, method)
     }
 
     /// What stands behind the doors, if they are open and the server is not shutting down.
@@ -267,13 +351,6 @@ impl Server {
         let stopping = if self.readiness() == Readiness::Stopping { "true" } else { "false" };
         Response::text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
             .with_header("x-prometheus-stopping", stopping)
-    }
-
-    fn ready(&self) -> Response {
-        match self.readiness() {
-            Readiness::Ready => Response::text(StatusCode::OK, "Prometheus Server is Ready.\n"),
-            _ => self.unavailable(),
-        }
     }
 
     fn own_metrics(&self, accept: Option<&str>) -> Response {
@@ -300,41 +377,46 @@ impl Server {
             return Response::text(StatusCode::OK, "Requesting termination... Goodbye!");
         }
         match lifecycle.reload().await {
-            Ok(()) => Response::text(StatusCode::OK, ""),
+            Ok(()) => Response::empty(StatusCode::OK),
             Err(error) => {
-                Response::text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n"))
+                Response::refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n"))
             }
         }
     }
 
-    async fn receive<B>(&self, request: http::Request<B>) -> Response
+    async fn receive<B>(&self, request: &mut Request<B>) -> Response
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let receiver = match self.doors().map(|doors| doors.write.clone()) {
             Ok(Some(receiver)) => receiver,
-            Ok(None) => return Response::not_found(),
+            Ok(None) => {
+                let hint = "remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n";
+                return Response::refusal(StatusCode::NOT_FOUND, hint);
+            }
             Err(refusal) => return refusal,
         };
-        if let Err(refusal) = route::write_headers(request.headers()) {
-            return refusal;
-        }
-        let body = match self.read(request, WRITE_BYTES_MAX).await {
+        let body = match write::check_headers(request.headers()) {
+            Ok(()) => self.read(request, WRITE_BYTES_MAX).await,
+            Err(refusal) => Err(refusal),
+        };
+        let body = match body {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => {
+                self.refusals.refused(&refusal);
+                return refusal;
+            }
         };
-        match blocking(move || receiver.write(&body)).await {
-            Some(Ok(_)) => Response::no_content(),
-            Some(Err(error)) => Response::text(error.status(), format!("{error}\n")),
-            None => Response::text(StatusCode::INTERNAL_SERVER_ERROR, "write was interrupted\n"),
-        }
+        let refusals = Arc::clone(&self.refusals);
+        let stored = blocking(move || write::store(&receiver, &body, &refusals)).await;
+        stored.unwrap_or_else(|| Response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "write was interrupted\n"))
     }
 
     async fn ask<B>(
         &self,
         path: String,
-        request: http::Request<B>,
+        request: &mut Request<B>,
         answer: fn(&Api, &api::Request) -> Response,
     ) -> Response
     where
@@ -348,7 +430,7 @@ impl Server {
         let method = request.method().clone();
         let accept = accept(request.headers()).map(str::to_owned);
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let form = match route::is_form(&request) {
+        let form = match is_form(request) {
             false => Bytes::new(),
             true => match self.read(request, FORM_BYTES_MAX).await {
                 Ok(body) => body,
@@ -361,30 +443,41 @@ impl Server {
         // If the client goes away, hyper drops this future and with it the guard.
         let _guard = CancelOnDrop(cancel);
         let answered = blocking(move || answer(&api, &request)).await;
-        answered.unwrap_or_else(|| Response::text(StatusCode::INTERNAL_SERVER_ERROR, "request was interrupted\n"))
+        answered.unwrap_or_else(|| Response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "request was interrupted\n"))
     }
 
-    async fn read<B>(&self, request: http::Request<B>, bytes_max: usize) -> Result<Bytes, Response>
+    async fn read<B>(&self, request: &mut Request<B>, bytes_max: usize) -> Result<Bytes, Response>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let body = Limited::new(request.into_body(), bytes_max).collect();
-        match tokio::time::timeout(self.read_timeout, body).await {
+        let Some(body) = request.body_mut().take() else { return Ok(Bytes::new()) };
+        let body = Limited::new(body, bytes_max).collect();
+        let body = match self.read_timeout {
+            Duration::ZERO => Ok(body.await),
+            limit => tokio::time::timeout(limit, body).await,
+        };
+        match body {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(Response::text(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large\n"))
+                Err(Response::refusal(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large\n"))
             }
-            Ok(Err(error)) => Err(Response::text(StatusCode::BAD_REQUEST, format!("{error}\n"))),
+            Ok(Err(error)) => Err(Response::refusal(StatusCode::BAD_REQUEST, format!("{error}\n"))),
             Err(_) => {
-                Err(Response::text(StatusCode::REQUEST_TIMEOUT, "the body of the request did not come in time\n"))
+                Err(Response::refusal(StatusCode::REQUEST_TIMEOUT, "the body of the request did not come in time\n"))
             }
         }
     }
 }
 
-const ROOT_PAGE: &str = "<!doctype html><title>Ferula</title><h1>Ferula</h1><p>Try <a href=\"metrics\">/metrics</a>, \
-<a href=\"api/v1/targets\">/api/v1/targets</a>, <a href=\"api/v1/query?query=up\">/api/v1/query?query=up</a>.</p>\n";
+/// Reads the body of a request that was answered without it.
+async fn drain<B: http_body::Body>(body: B)
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Whether it ends well or not, the answer stands.
+    let _ = tokio::time::timeout(UNWANTED_TIMEOUT, Limited::new(body, UNWANTED_BYTES_MAX).collect()).await;
+}
 
 struct CancelOnDrop(CancelToken);
 
@@ -408,22 +501,34 @@ fn accepted_coding<B>(request: &http::Request<B>) -> Coding {
     header.map_or(Coding::Plain, Coding::accepted)
 }
 
+/// Whether the body holds parameters.
+fn is_form<B>(request: &http::Request<B>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
+    matches!(*request.method(), Method::POST | Method::PUT)
+        && media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
 fn finish(response: Response, coding: Coding) -> http::Response<ResponseBody> {
     let mut out = http::Response::new(ResponseBody::new(response.body, coding));
     *out.status_mut() = response.status;
     let headers = out.headers_mut();
-    if let Some(content_type) = &response.content_type {
-        // Media types are made here, of ASCII.
-        if let Ok(value) = HeaderValue::from_str(content_type) {
-            headers.insert(header::CONTENT_TYPE, value);
-        }
-    }
-    for (name, value) in response.headers {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
     if let Some(name) = coding.name().filter(|_| response.content_type.is_some()) {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if let Some(content_type) = response.content_type.and_then(header_value) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    for (name, value) in response.headers {
+        header_value(value).and_then(|value| headers.insert(name, value));
+    }
     out
+}
+
+/// Values are made here, of ASCII, so that there always is one.
+fn header_value(text: Cow<'static, str>) -> Option<HeaderValue> {
+    match text {
+        Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
+        Cow::Owned(text) => HeaderValue::try_from(text).ok(),
+    }
 }

@@ -21,11 +21,11 @@ fn every_acknowledged_sample_survives_being_killed() {
     let first = now - 3_600_000;
     let next = AtomicI64::new(first);
     for round in 0..rounds() {
-        let server = Program::start(folder.path(), &[]);
+        let server = Program::start(folder.path(), &["--web.enable-remote-write-receiver"]);
         missing(&server, first, next.load(Ordering::SeqCst), round);
         write_until_killed(server, &next);
     }
-    let server = Program::start(folder.path(), &[]);
+    let server = Program::start(folder.path(), &["--web.enable-remote-write-receiver"]);
     missing(&server, first, next.load(Ordering::SeqCst), rounds());
 }
 

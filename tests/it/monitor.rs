@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -361,6 +362,37 @@ fn a_client_whose_body_does_not_come_loses_its_place() {
         let monitor = monitor.start().await.unwrap();
         let request = http::Request::post("/api/v1/write").body(Endless).unwrap();
         assert_eq!(monitor.server().handle(request).await.status(), 408);
+        monitor.closed().await.unwrap();
+    });
+}
+
+/// A body of so many pieces of a KiB, which are counted down as they are read.
+struct Counted(Arc<AtomicUsize>);
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        std::task::Poll::Ready(left.ok().map(|_| Ok(http_body::Frame::data(Bytes::from(vec![0; 1024])))))
+    }
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_read_up_to_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        let monitor = Monitor::builder(folder.path()).start().await.unwrap();
+        for (pieces, left) in [(3, 0), (1000, 743)] {
+            let count = Arc::new(AtomicUsize::new(pieces));
+            let request = http::Request::post("/nothing").body(Counted(Arc::clone(&count))).unwrap();
+            assert_eq!(monitor.server().handle(request).await.status(), 404);
+            assert_eq!(count.load(Ordering::Relaxed), left);
+        }
         monitor.closed().await.unwrap();
     });
 }

@@ -89,16 +89,53 @@ impl Program {
 
     /// One request on a connection of its own: status and body. An error if the server goes away meanwhile.
     pub(crate) fn request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+        let answer = self.exchange(method, path, &[], body)?;
+        Ok((answer.status, answer.body))
+    }
+
+    /// One request with headers on a connection of its own. An error if the server goes away meanwhile.
+    pub(crate) fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         // HTTP/1.0: one request, one answer, no chunks.
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len())?;
+        let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.address);
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        write!(stream, "{head}Content-Length: {}\r\n\r\n", body.len())?;
         stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let cut = answer.windows(4).position(|window| window == b"\r\n\r\n");
         let (head, body) = answer.split_at(cut.ok_or(std::io::ErrorKind::UnexpectedEof)? + 4);
-        let status = String::from_utf8_lossy(head).split(' ').nth(1).and_then(|code| code.parse().ok());
-        Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body.to_vec()))
+        let head = String::from_utf8_lossy(head);
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let headers = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        Ok(Answer {
+            status: status.ok_or(std::io::ErrorKind::InvalidData)?,
+            headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect(),
+            body: body.to_vec(),
+        })
+    }
+}
+
+/// What a server answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Names in lower case, and values.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -117,13 +154,11 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(folder).join(name))
 }
 
-fn prometheus_flags(folder: &Path, address: &str) -> [String; 5] {
+fn prometheus_flags(folder: &Path, address: &str) -> [String; 3] {
     [
         format!("--storage.tsdb.path={}", folder.join("data").display()),
         format!("--config.file={}", folder.join("prometheus.yml").display()),
         format!("--web.listen-address={address}"),
-        "--web.enable-remote-write-receiver".to_owned(),
-        "--log.level=info".to_owned(),
     ]
 }
 

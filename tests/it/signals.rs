@@ -10,6 +10,8 @@ fn wrong_flags_are_refused() {
         ("--nothing", "unexpected argument '--nothing'"),
         ("--query.timeout=fast", "invalid value 'fast' for '--query.timeout"),
         ("--log.level=loud", "must be one of debug, info, warn, error"),
+        ("--web.max-connections=0", "number would be zero for non-zero type"),
+        ("--storage.tsdb.wal-segment-size=1MB", "must be set between 10MB and 256MB"),
     ] {
         let output = Command::new(example("server")).arg(flag).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -30,7 +32,7 @@ fn a_wrong_configuration_keeps_the_server_from_starting() {
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("line 1: field scrape_config not found in type config.plain"), "{error}");
 }
 

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ferula_model::{AppendError, Appendable, Appender, Clock, CommitError, METRIC_NAME, Sample, SeriesRef, Timestamp};
+use ferula_model::{
+    AppendError, Appendable, Appender, Clock, CommitError, Labels, METRIC_NAME, Sample, SeriesRef, Timestamp,
+};
 use thiserror::Error;
 
 use super::request::{self, Item, TimeSeries};
@@ -107,11 +109,23 @@ pub enum WriteError {
     #[error("{0}")]
     Message(#[from] WireError),
     /// A sample was refused for its time or value; sending it again does not help.
-    #[error("{0}")]
-    Sample(AppendError),
+    #[error("{error}")]
+    Sample {
+        /// Why.
+        error: AppendError,
+        /// Its series.
+        series: Labels,
+        /// Its time.
+        at: Timestamp,
+    },
     /// A sample lies more than ten minutes ahead of the clock.
     #[error("out of bounds: timestamp is too far in the future")]
-    Future,
+    Future {
+        /// Its series.
+        series: Labels,
+        /// Its time.
+        at: Timestamp,
+    },
     /// The storage takes no samples now; sending it again later may help.
     #[error("{0}")]
     Storage(AppendError),
@@ -127,8 +141,8 @@ impl WriteError {
             WriteError::TooLarge { .. }
             | WriteError::Snappy(_)
             | WriteError::Message(_)
-            | WriteError::Sample(_)
-            | WriteError::Future => http::StatusCode::BAD_REQUEST,
+            | WriteError::Sample { .. }
+            | WriteError::Future { .. } => http::StatusCode::BAD_REQUEST,
             WriteError::Storage(_) | WriteError::Commit(_) => http::StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -136,11 +150,30 @@ impl WriteError {
 
 impl From<AppendError> for WriteError {
     fn from(error: AppendError) -> Self {
+        WriteError::Storage(error)
+    }
+}
+
+impl WriteError {
+    /// A sample that the storage did not take. Its series is named by [`of_series`](Self::of_series).
+    fn of_sample(error: AppendError, at: Timestamp) -> Self {
         if error.is_ordering() || matches!(error, AppendError::InvalidHistogram(_)) {
-            WriteError::Sample(error)
+            WriteError::Sample { error, series: Labels::empty(), at }
         } else {
             WriteError::Storage(error)
         }
+    }
+
+    /// The same, with the name of the series that it is about.
+    fn of_series(mut self, sent: TimeSeries<'_>) -> Self {
+        if let WriteError::Sample { series, .. } | WriteError::Future { series, .. } = &mut self {
+            let mut pairs = Vec::new();
+            // Labels that cannot be read had been refused before the samples.
+            if sent.labels(&mut pairs).is_ok() {
+                *series = Labels::from_pairs(pairs);
+            }
+        }
+        self
     }
 }
 
@@ -198,7 +231,8 @@ impl Batch<'_> {
         if let Some((labels, rest)) = series.split_labels()
             && let Some(id) = self.appender.known_series(labels)
         {
-            return rest.items().try_for_each(|item| self.item(id, item?));
+            let stored = rest.items().try_for_each(|item| self.item(id, item?));
+            return stored.map_err(|error| error.of_series(series));
         }
         match series.labels(pairs) {
             // Such labels name no series; the rest of the message can be read all the same.
@@ -215,7 +249,7 @@ impl Batch<'_> {
             Err(AppendError::InvalidLabels(_)) => return self.skip(series),
             answer => answer?,
         };
-        series.items().try_for_each(|item| self.item(id, item?))
+        series.items().try_for_each(|item| self.item(id, item?)).map_err(|error| error.of_series(series))
     }
 
     /// Counts a series that is left out.
@@ -231,13 +265,14 @@ impl Batch<'_> {
         match item {
             Item::Float(at, value) => {
                 self.in_time(at)?;
-                self.appender.append_float(series, at, value)?;
+                self.appender.append_float(series, at, value).map_err(|error| WriteError::of_sample(error, at))?;
                 self.summary.samples += 1;
             }
             Item::Histogram(message) => {
                 let (at, histogram) = message.decode()?;
                 self.in_time(at)?;
-                self.appender.append(series, Sample::histogram(at, histogram))?;
+                let sample = Sample::histogram(at, histogram);
+                self.appender.append(series, sample).map_err(|error| WriteError::of_sample(error, at))?;
                 self.summary.histograms += 1;
             }
             // A wrong exemplar must not cost the samples; upstream only logs it.
@@ -254,7 +289,7 @@ impl Batch<'_> {
     }
 
     fn in_time(&self, at: Timestamp) -> Result<(), WriteError> {
-        if at > self.newest { Err(WriteError::Future) } else { Ok(()) }
+        if at > self.newest { Err(WriteError::Future { series: Labels::empty(), at }) } else { Ok(()) }
     }
 }
 

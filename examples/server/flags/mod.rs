@@ -2,8 +2,11 @@
 //!
 //! One table has all of them: name, kind, default and what becomes of it here. What no flag of Prometheus is, is refused.
 
+mod table;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -16,154 +19,11 @@ use ferula::promql::EngineOptions;
 use ferula::tsdb::DbBuilder;
 use ferula::tsdb::wal::writer::WalCompression;
 
-/// What a flag takes.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// Nothing: it is on or off.
-    Switch,
-    Text,
-    /// As text, but may come several times.
-    List,
-    /// In Prometheus' notation, `1h30m`.
-    Duration,
-    /// In bytes, `512MB`.
-    Size,
-    Number,
-    /// `host:port`.
-    Url,
-    Regex,
-}
-use Kind::{List, Number, Regex, Size, Switch, Text, Url};
+use table::Kind::{List, Number, Regex, Size, Switch, Url};
+use table::Support::{Full, NoEffect, Refused};
+use table::{FLAGS, Kind, choices};
 
-/// What becomes of a flag.
-#[derive(Clone, Copy, PartialEq)]
-enum Support {
-    /// It does what it does in Prometheus.
-    Full,
-    /// It is accepted and changes nothing; there is a warning if it is given.
-    NoEffect(&'static str),
-    /// It is refused: whoever gives it would believe in something that is not there.
-    Refused,
-}
-use Support::{Full, NoEffect, Refused};
-
-const NOT_YET: Support = NoEffect("not supported yet");
-const NOT_NEEDED: Support = NoEffect("nothing to set here");
-
-type Row = (&'static str, Kind, &'static str, Support, &'static str);
-
-/// Name, kind, default, support, help.
-const FLAGS: &[Row] = &[
-    ("config.file", Text, "", Full, "Prometheus configuration file path. Without one the server scrapes itself."),
-    ("config.auto-reload", Switch, "", Full, "Reload when the configuration file changes."),
-    ("config.auto-reload-interval", Kind::Duration, "30s", Full, "How often to look for changes."),
-    ("web.listen-address", List, "127.0.0.1:9090", Full, "Address to listen on. Can be repeated."),
-    ("auto-gomaxprocs", Switch, "on", NOT_NEEDED, "For Go's runtime."),
-    ("auto-gomemlimit", Switch, "on", NOT_NEEDED, "For Go's runtime."),
-    ("auto-gomemlimit.ratio", Text, "0.9", NOT_NEEDED, "For Go's runtime."),
-    ("auto-gomemlimit.refresh-interval", Kind::Duration, "0s", NOT_NEEDED, "For Go's runtime."),
-    ("web.config.file", Text, "", Refused, "File with TLS and authentication settings."),
-    ("web.read-timeout", Kind::Duration, "5m", Full, "How long a client may take to send a request's head."),
-    ("web.max-connections", Number, "512", Full, "Maximum number of simultaneous connections."),
-    ("web.max-notifications-subscribers", Number, "16", NOT_YET, "Limits subscribers to live notifications."),
-    ("web.external-url", Url, "", Full, "URL under which others reach this server."),
-    ("web.route-prefix", Text, "", Full, "Prefix for all routes. Default: path of --web.external-url."),
-    ("web.user-assets", Text, "", NOT_YET, "Static files to serve at /user."),
-    ("web.page-title", Text, "", NOT_YET, "Title of the user interface."),
-    ("web.cors.origin", Regex, ".*", Full, "Expression for the origins a browser may ask from; fully anchored."),
-    ("web.enable-lifecycle", Switch, "", Full, "Enable shutdown and reload via HTTP request."),
-    ("web.enable-admin-api", Switch, "", Full, "Enable API endpoints for admin control actions."),
-    ("web.enable-remote-write-receiver", Switch, "", Full, "Enable API endpoint accepting remote write requests."),
-    (
-        "web.remote-write-receiver.accepted-protobuf-messages",
-        List,
-        "prometheus.WriteRequest",
-        NOT_YET,
-        "Messages to accept.",
-    ),
-    ("web.enable-otlp-receiver", Switch, "", Refused, "Enable API endpoint accepting OTLP write requests."),
-    ("web.console.templates", Text, "consoles", NOT_YET, "Console template directory."),
-    ("web.console.libraries", Text, "console_libraries", NOT_YET, "Console library directory."),
-    ("web.search.max-limit", Number, "10000", NOT_YET, "Maximum limit of the search API."),
-    ("storage.tsdb.path", Text, "data/", Full, "Base path for metrics storage."),
-    (
-        "storage.tsdb.retention.time",
-        Kind::Duration,
-        "0s",
-        Full,
-        "How long to retain samples. Default: 15d if nothing else is set.",
-    ),
-    ("storage.tsdb.retention.size", Size, "0B", Full, "Maximum number of bytes that can be stored."),
-    ("storage.tsdb.no-lockfile", Switch, "", Full, "Do not create lockfile in data directory."),
-    ("storage.tsdb.head-chunks-write-queue-size", Number, "0", NOT_NEEDED, "Size of the queue of head chunks."),
-    ("storage.tsdb.delay-compact-file.path", Text, "", NOT_YET, "File that says which blocks are uploaded."),
-    ("storage.tsdb.min-block-duration", Kind::Duration, "2h", Full, "Minimum duration of a data block."),
-    (
-        "storage.tsdb.max-block-duration",
-        Kind::Duration,
-        "0s",
-        Full,
-        "Maximum duration of compacted blocks. Default: 10% of the retention, at most 31d.",
-    ),
-    ("storage.tsdb.max-block-chunk-segment-size", Size, "0B", NOT_YET, "Maximum size of a segment of chunks."),
-    ("storage.tsdb.wal-segment-size", Size, "0B", Full, "Size of a segment of the log. Default: 128MiB."),
-    ("storage.tsdb.allow-overlapping-compaction", Switch, "on", Full, "Merge blocks that overlap."),
-    ("storage.tsdb.wal-compression", Switch, "on", Full, "Compress the log."),
-    ("storage.tsdb.wal-compression-type", Text, "snappy", Full, "Compression algorithm of the log: snappy."),
-    ("storage.tsdb.samples-per-chunk", Number, "120", NOT_YET, "Target number of samples per chunk."),
-    ("storage.tsdb.delayed-compaction.max-percent", Number, "10", NOT_YET, "For --enable-feature=delayed-compaction."),
-    ("storage.tsdb.block-reload-interval", Kind::Duration, "1m", NOT_YET, "How often to look for new blocks."),
-    ("storage.remote.flush-deadline", Kind::Duration, "1m", NOT_YET, "How long to wait flushing samples on shutdown."),
-    ("storage.remote.read-sample-limit", Number, "50000000", NOT_YET, "Maximum number of samples by remote read."),
-    ("storage.remote.read-concurrent-limit", Number, "10", NOT_YET, "Maximum number of concurrent remote read calls."),
-    ("storage.remote.read-max-bytes-in-frame", Number, "1048576", NOT_YET, "Maximum bytes of a frame by remote read."),
-    (
-        "rules.alert.for-outage-tolerance",
-        Kind::Duration,
-        "1h",
-        Full,
-        "Max time to tolerate an outage for restoring \"for\" state.",
-    ),
-    (
-        "rules.alert.for-grace-period",
-        Kind::Duration,
-        "10m",
-        Full,
-        "Minimum duration between alert and restored \"for\" state.",
-    ),
-    ("rules.alert.resend-delay", Kind::Duration, "1m", Full, "Minimum time to wait before resending an alert."),
-    ("rules.max-concurrent-evals", Number, "4", Full, "Concurrency limit for independent rules."),
-    ("alertmanager.notification-queue-capacity", Number, "10000", Full, "Capacity of the queue of notifications."),
-    ("alertmanager.notification-batch-size", Number, "256", Full, "Maximum number of notifications per batch."),
-    (
-        "alertmanager.drain-notification-queue-on-shutdown",
-        Switch,
-        "on",
-        Full,
-        "Send what is queued before shutting down.",
-    ),
-    ("query.lookback-delta", Kind::Duration, "5m", Full, "Maximum lookback duration for retrieving metrics."),
-    ("query.timeout", Kind::Duration, "2m", Full, "Maximum time a query may take before being aborted."),
-    ("query.max-concurrency", Number, "20", Full, "Maximum number of queries executed concurrently."),
-    ("query.max-samples", Number, "50000000", Full, "Maximum number of samples a query can hold in memory."),
-    ("scrape.adjust-timestamps", Switch, "on", NOT_YET, "Adjust scrape timestamps to align them."),
-    ("scrape.timestamp-tolerance", Kind::Duration, "2ms", NOT_YET, "Tolerance of scrape timestamps."),
-    ("scrape.discovery-reload-interval", Kind::Duration, "5s", NOT_YET, "Interval of target updates."),
-    ("enable-feature", List, "", Full, "Comma separated feature names to enable."),
-    ("agent", Switch, "", Refused, "Run in agent mode."),
-    ("log.level", Text, "info", Full, "Only log messages with this severity or above: debug, info, warn, error."),
-    ("log.format", Text, "logfmt", Full, "Output format of log messages: logfmt, json."),
-];
-
-/// Texts that a flag may have, for those that take one of a few.
-fn choices(name: &str) -> Option<&'static [&'static str]> {
-    match name {
-        "log.level" => Some(&["debug", "info", "warn", "error"]),
-        "log.format" => Some(&["logfmt", "json"]),
-        "storage.tsdb.wal-compression-type" => Some(&["snappy", "zstd"]),
-        _ => None,
-    }
-}
+const WAL_SEGMENT_SIZE: &str = "storage.tsdb.wal-segment-size";
 
 /// The flags of one start: the value of each, and which were given.
 pub(crate) struct Flags {
@@ -282,7 +142,9 @@ impl Flags {
     /// `--query.*`.
     pub(crate) fn engine(&self) -> EngineOptions {
         let mut options = EngineOptions::default();
-        options.lookback = self.duration("query.lookback-delta");
+        // Zero is the default, as upstream.
+        let lookback = self.given_duration("query.lookback-delta");
+        options.lookback = lookback.unwrap_or(options.lookback);
         options.timeout = self.duration("query.timeout");
         options.max_concurrency = self.number("query.max-concurrency");
         options.max_samples = self.number("query.max-samples") as u64;
@@ -294,7 +156,7 @@ impl Flags {
         let lock_file = !self.is_on("storage.tsdb.no-lockfile");
         let block_range = self.duration("storage.tsdb.min-block-duration");
         let block_range_max = self.given_duration("storage.tsdb.max-block-duration");
-        let segment = self.size("storage.tsdb.wal-segment-size");
+        let segment = self.size(WAL_SEGMENT_SIZE);
         let overlapping = self.is_on("storage.tsdb.allow-overlapping-compaction");
         let compression =
             match (self.is_on("storage.tsdb.wal-compression"), self.text("storage.tsdb.wal-compression-type")) {
@@ -351,15 +213,29 @@ fn command() -> Command {
 fn check(name: &str, kind: Kind, text: &str) -> Result<String, String> {
     let wrong = match kind {
         Kind::Duration => parse_duration(text).err().map(|error| error.to_string()),
-        Size => text.parse::<ByteSize>().err().map(|error| error.to_string()),
         Number => text.parse::<u32>().err().map(|error| error.to_string()),
+        Kind::Count => text.parse::<NonZeroU32>().err().map(|error| error.to_string()),
+        Size if name == WAL_SEGMENT_SIZE => wal_segment_size(text).err(),
+        Size => text.parse::<ByteSize>().err().map(|error| error.to_string()),
         Regex => ferula::server::Cors::matching(text).err().map(|error| error.to_string()),
         Url if !text.is_empty() => text.parse::<ExternalUrl>().err().map(|error| error.to_string()),
         _ => choices(name)
-            .filter(|choices| !choices.contains(&text))
+            .filter(|choices| !choices.contains(&&*text.to_lowercase()))
             .map(|choices| format!("must be one of {}", choices.join(", "))),
     };
     wrong.map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+/// The limits are upstream's.
+fn wal_segment_size(text: &str) -> Result<(), String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => Ok(()),
+        Ok(ByteSize(bytes)) if !(10 << 20..=256 << 20).contains(&bytes) => {
+            Err("must be set between 10MB and 256MB".to_owned())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -385,7 +261,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused() {
-        for wrong in ["--nothing", "--query.timeout=fast", "--web.max-connections=-1", "--log.level=loud", "word"] {
+        for wrong in [
+            "--nothing",
+            "--query.timeout=fast",
+            "--web.max-connections=-1",
+            "--web.max-connections=0",
+            "--log.level=loud",
+            "word",
+            "--storage.tsdb.wal-segment-size=1MB",
+        ] {
             assert!(parse(&[wrong]).is_err(), "{wrong}");
         }
     }

@@ -85,8 +85,10 @@ fn queries_agree_with_a_real_prometheus() {
     for folder in [&ours_folder, &theirs_folder] {
         std::fs::write(folder.path().join("prometheus.yml"), "scrape_configs: []\n").unwrap();
     }
-    let Some(theirs) = Program::start_prometheus(theirs_folder.path(), &[]) else { return };
-    let ours = Program::start(ours_folder.path(), &[]);
+    let Some(theirs) = Program::start_prometheus(theirs_folder.path(), &["--web.enable-remote-write-receiver"]) else {
+        return;
+    };
+    let ours = Program::start(ours_folder.path(), &["--web.enable-remote-write-receiver"]);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
     let first = (now / STEP_MILLIS - SAMPLES - 4) * STEP_MILLIS;
     let request = samples(first);
