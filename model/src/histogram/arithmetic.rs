@@ -404,17 +404,24 @@ impl<C: Cell> Body<C> {
             self.schema = other.schema;
         }
         let steps = other.schema.abs_diff(self.schema);
+        // As upstream: of the histogram that is added, buckets inside the zero bucket are passed over. They ought not to be.
+        let (schema, threshold) = (self.schema, self.zero_threshold);
+        let is_hidden = |index: i32| threshold > 0.0 && upper_bound(index, schema, &[]) <= threshold;
         for (side, spans, buckets) in [
             (&mut self.positive, &other.positive_spans, &other.positive_buckets),
             (&mut self.negative, &other.negative_spans, &other.negative_buckets),
         ] {
-            if steps == 0 && side.spans == *spans && side.counts.len() == buckets.len() {
+            let begins_hidden = indexes(spans).next().is_some_and(|index| is_hidden(reduced_index(index, steps)));
+            if steps == 0 && !begins_hidden && side.spans == *spans && side.counts.len() == buckets.len() {
                 side.counts.iter_mut().zip(buckets).for_each(|(count, addend)| count.add(sign * addend));
                 continue;
             }
             let mut addends: Side<f64> = Side::new();
             for (index, count) in indexes(spans).zip(buckets) {
-                addends.push_or(reduced_index(index, steps), *count, |sum, count| *sum += count);
+                let index = reduced_index(index, steps);
+                if !(begins_hidden && is_hidden(index)) {
+                    addends.push_or(index, *count, |sum, count| *sum += count);
+                }
             }
             *side = merged(side, &addends, sign);
         }

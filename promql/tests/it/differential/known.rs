@@ -1,24 +1,65 @@
 //! What 3.14, the reference, does otherwise than a 3.5 that is asked; and what `DIVERGENCES.md` explains.
 //!
 //! Each entry takes its difference out of both replies, so that everything else is still compared. Those that cannot be
-//! taken out (a value that comes from another formula) hold for the narrowest kind of question that shows them.
+//! taken out (a value that comes from another formula) hold for the narrowest kind of question that shows them, and only as long
+//! as the slow evaluator does not say otherwise: it has 3.14's formulas too, and knows neither the engine nor 3.5.
 
 use std::collections::BTreeMap;
 
 use ferula_model::Labels;
-use ferula_promql::syntax::ast::{BinaryOp, Expr, ValueType};
+use ferula_promql::syntax::ast::{AggregateOp, BinaryOp, Expr, ValueType};
 use ferula_promql::syntax::{Features, parse};
 
-use super::answer::{Point, Reply, Row};
+use super::answer::{Answered, Point, Reply, Row};
 use super::compare::{self, STRICT};
 use crate::generated::{Case, When};
 
-/// Makes the replies alike where they may differ, and says why, if it had to.
-pub(super) fn forgive(case: &Case, delayed: bool, ours: &mut Reply, theirs: &mut Reply) -> Option<&'static str> {
-    let query = &case.query;
-    let (Reply::Answer(a), Reply::Answer(b)) = (&mut *ours, &mut *theirs) else {
-        return forgive_errors(query, ours, theirs);
+/// Why replies may differ.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) reason: &'static str,
+    /// Whether ours is known to be right: the difference was taken out, or the slow evaluator has the same answer. Else it does
+    /// not know the answer.
+    pub(super) confirmed: bool,
+}
+
+/// Makes the replies alike where they may differ, and says why, if it had to. `confirmed` asks the slow evaluator whether ours
+/// is right.
+pub(super) fn forgive(
+    case: &Case,
+    delayed: bool,
+    ours: &mut Reply,
+    theirs: &mut Reply,
+    confirmed: &dyn Fn() -> Option<bool>,
+) -> Option<Known> {
+    let taken_out = |reason| Known { reason, confirmed: true };
+    if let (Reply::Answer(a), Reply::Answer(b)) = (&mut *ours, &mut *theirs) {
+        let why = forgive_details(case, a, b);
+        if compare::difference(ours, theirs, STRICT).is_none() {
+            return why.map(taken_out);
+        }
+        if case.query.contains("quantile")
+            && compare::difference(&without_zero_signs(ours), &without_zero_signs(theirs), STRICT).is_none()
+        {
+            *theirs = ours.clone();
+            return Some(taken_out("zeros of both signs are equal to a sort"));
+        }
+    }
+    let reason = match (&*ours, &*theirs) {
+        (Reply::Answer(_), Reply::Answer(_)) => formulas(case, delayed, ours, theirs)?,
+        _ => errors(&case.query, ours, theirs)?,
     };
+    let confirmation = confirmed();
+    if confirmation == Some(false) {
+        return None;
+    }
+    *theirs = ours.clone();
+    Some(Known { reason, confirmed: confirmation == Some(true) })
+}
+
+/// Takes out of two answers what may differ in them.
+fn forgive_details(case: &Case, a: &mut Answered, b: &mut Answered) -> Option<&'static str> {
+    let query = &case.query;
     let mut why = None;
     let mut forgive = |reason: &'static str, texts: &mut Vec<String>, change: &dyn Fn(&str) -> Option<String>| {
         let changed: Vec<String> = texts.iter().filter_map(|text| change(text)).collect();
@@ -88,29 +129,15 @@ pub(super) fn forgive(case: &Case, delayed: bool, ours: &mut Reply, theirs: &mut
         // A chunk has the buckets of all its histograms: some of them empty, until they are multiplied by NaN.
         histograms.for_each(|histogram| histogram.buckets.retain(|bucket| !bucket.count.is_nan()));
     }
-    if query.contains("uneven") && compare::difference(ours, theirs, STRICT).is_some() {
-        *theirs = ours.clone();
-        return Some("3.14 reconciles custom bounds");
-    }
-    if query.contains("count_values") && compare::difference(ours, theirs, STRICT).is_some() {
-        let (Reply::Answer(a), Reply::Answer(b)) = (&mut *ours, &mut *theirs) else { return why };
-        for answer in [&mut *a, &mut *b] {
-            answer.rows = with_round_labels(&answer.rows, 10);
+    if query.contains("count_values") {
+        let rows = [&*a, &*b].map(|answer| with_round_labels(&answer.rows, 10));
+        let differ = [&*a, &*b].into_iter().zip(&rows).any(|(answer, rows)| answer.rows.len() != rows.len());
+        let labels =
+            |rows: &[Row]| rows.iter().map(|row| row.labels.clone()).collect::<std::collections::BTreeSet<_>>();
+        if differ || labels(&a.rows) != labels(&b.rows) {
+            why = Some("a label shows the last digit of a value");
+            [a.rows, b.rows] = rows;
         }
-        why = Some("a label shows the last digit of a value");
-    }
-    if compare::difference(ours, theirs, STRICT).is_some() {
-        let reason = if query.contains("quantile")
-            && compare::difference(&without_zero_signs(ours), &without_zero_signs(theirs), STRICT).is_none()
-        {
-            "zeros of both signs are equal to a sort"
-        } else if contradicts_itself(theirs) && !contradicts_itself(ours) {
-            "3.5 counts a bucket twice that a zero bucket reaches"
-        } else {
-            formulas(case, delayed, theirs)?
-        };
-        *theirs = ours.clone();
-        return Some(reason);
     }
     why
 }
@@ -124,6 +151,18 @@ fn contradicts_itself(reply: &Reply) -> bool {
             let slack = 1e-9 * histogram.count.abs();
             // The API does not show a zero bucket below zero.
             if histogram.count > 0.0 { (held - histogram.count).abs() > slack } else { held < histogram.count - slack }
+        }
+        Point::Float(_) => false,
+    })
+}
+
+/// Whether some histogram has a bucket inside its zero bucket.
+fn hides_buckets(reply: &Reply) -> bool {
+    let Reply::Answer(answer) = reply else { return false };
+    answer.rows.iter().flat_map(|row| &row.points).any(|(_, point)| match point {
+        // The API shows buckets cut by the zero bucket.
+        Point::Histogram(histogram) => {
+            histogram.buckets.iter().any(|bucket| bucket.lower.abs() >= bucket.upper.abs() && bucket.lower > 0.0)
         }
         Point::Float(_) => false,
     })
@@ -150,9 +189,17 @@ fn has_nan(reply: &Reply) -> bool {
         .any(|(_, point)| matches!(point, Point::Float(value) if value.is_nan()))
 }
 
+const COUNTED_TWICE: &str = "3.5 counts a bucket twice that a zero bucket reaches (DIVERGENCES.md)";
+
 /// What is computed otherwise, where the query has it.
-fn formulas(case: &Case, delayed: bool, theirs: &Reply) -> Option<&'static str> {
+fn formulas(case: &Case, delayed: bool, ours: &Reply, theirs: &Reply) -> Option<&'static str> {
     let query = &case.query;
+    if query.contains("uneven") {
+        return Some("3.14 reconciles custom bounds");
+    }
+    if contradicts_itself(theirs) && !contradicts_itself(ours) {
+        return Some(COUNTED_TWICE);
+    }
     let has = |words: &[&str]| words.iter().any(|word| query.contains(word));
     let count = |words: &[&str]| words.iter().map(|word| query.matches(word).count()).sum::<usize>();
     let histograms = ["size", "duration", "width_gauge", "custom", "mixed", "switching"];
@@ -186,9 +233,12 @@ fn formulas(case: &Case, delayed: bool, theirs: &Reply) -> Option<&'static str> 
     if has(&["timestamp("]) && has(&[" offset "]) && has(&[" @ "]) {
         return Some("3.5 forgets the offset of a pinned selector in timestamp (DIVERGENCES.md)");
     }
+    if has(&["avg"]) && hides_buckets(theirs) {
+        return Some("3.14 adds up before it divides, so that it loses fewer of the buckets inside a zero bucket");
+    }
     if has(&["sum", "avg"]) && has(&histograms) && any(query, is_scaling) {
         // Negated, the zero bucket is not shown, so that the reply cannot be seen to contradict itself.
-        return Some("3.5 counts a bucket twice that a zero bucket reaches");
+        return Some(COUNTED_TWICE);
     }
     let ranks = ["topk", "bottomk", "limitk"];
     let shuffled = ["topk", "bottomk", "limitk", "count_values", "histogram_quantile", "sort"];
@@ -199,16 +249,21 @@ fn formulas(case: &Case, delayed: bool, theirs: &Reply) -> Option<&'static str> 
     if over_steps && has(&["topk", "bottomk", "limitk", "quantile"]) && has(&["scalar("]) {
         return Some("3.14 lets parameters change from step to step");
     }
+    if is_ranking(query) && chosen_values(ours) != chosen_values(theirs) {
+        // Of equals, either may be chosen; but what is chosen must be equal.
+        return None;
+    }
     if has(&ranks) && (count(&shuffled) > 1 || over_steps && count(&["("]) > 1) {
         return Some("upstream's order is random, and so are ties");
     }
     None
 }
 
-fn forgive_errors(query: &str, ours: &mut Reply, theirs: &mut Reply) -> Option<&'static str> {
+/// Where at least one side fails.
+fn errors(query: &str, ours: &Reply, theirs: &Reply) -> Option<&'static str> {
     let merges = ["-(", "label_replace(", "label_join("].iter().any(|word| query.contains(word));
     let varying = query.contains("scalar(") && ["topk", "bottomk", "limitk"].iter().any(|word| query.contains(word));
-    let reason = match (&*ours, &*theirs) {
+    Some(match (ours, theirs) {
         (Reply::Answer(_), Reply::Error(theirs)) if varying && theirs.starts_with("Scalar value ") => {
             "3.14 lets parameters change from step to step"
         }
@@ -240,9 +295,7 @@ fn forgive_errors(query: &str, ours: &mut Reply, theirs: &mut Reply) -> Option<&
             "3.14 judges a count before it looks for series"
         }
         _ => return None,
-    };
-    *theirs = ours.clone();
-    Some(reason)
+    })
 }
 
 /// The rows with labels rounded, those that become equal added up.
@@ -302,6 +355,25 @@ fn is_scaling(expr: &Expr) -> bool {
         Expr::Binary(node) => matches!(node.op, BinaryOp::Mul | BinaryOp::Div),
         _ => false,
     }
+}
+
+/// Whether the query as a whole ranks series by value.
+fn is_ranking(query: &str) -> bool {
+    let is_rank = |op| matches!(op, AggregateOp::Topk | AggregateOp::Bottomk);
+    parse(query, &Features::all()).is_ok_and(|expr| matches!(expr, Expr::Aggregate(node) if is_rank(node.op)))
+}
+
+/// The floats at each moment, rising, to twelve digits.
+fn chosen_values(reply: &Reply) -> BTreeMap<i64, Vec<String>> {
+    let mut chosen: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let Reply::Answer(answer) = reply else { return chosen };
+    for (at, point) in answer.rows.iter().flat_map(|row| &row.points) {
+        if let Point::Float(value) = point {
+            chosen.entry(*at).or_default().push(format!("{value:.11e}"));
+        }
+    }
+    chosen.values_mut().for_each(|values| values.sort());
+    chosen
 }
 
 /// Whether the rows must come in one order: at the root of an instant query, where all have the label that is asked for.

@@ -22,8 +22,10 @@ use ferula_promql::testing::MemoryStorage;
 use ferula_promql::{Engine, EngineOptions, QueryOptions};
 
 use crate::generated::{Case, Dataset, Scope, When};
+use crate::twins;
 use answer::Reply;
 use compare::{Measure, STRICT};
+use known::Known;
 use peer::Peer;
 
 /// Questions for one set of data.
@@ -36,6 +38,7 @@ struct Sides {
     engine: Engine,
     storage: MemoryStorage,
     peer: Peer,
+    data: Dataset,
     delayed_name_removal: bool,
 }
 
@@ -51,7 +54,7 @@ impl Sides {
         let mut options = EngineOptions::default();
         options.dialect = dialect;
         options.delayed_name_removal = delayed_name_removal;
-        Self { engine: Engine::new(options), storage: data.storage(), peer, delayed_name_removal }
+        Self { engine: Engine::new(options), storage: data.storage(), peer, data: data.clone(), delayed_name_removal }
     }
 
     fn ours(&self, case: &Case) -> Reply {
@@ -87,7 +90,9 @@ impl Sides {
         let mut last = None;
         for _ in 0..ASKS {
             let (mut ours, mut theirs) = (original.clone(), self.theirs(case));
-            let known = known::forgive(case, self.delayed_name_removal, &mut ours, &mut theirs);
+            // Names that are dropped late are none of its business.
+            let confirmed = || twins::confirms(&self.data, case, &self.storage);
+            let known = known::forgive(case, self.delayed_name_removal, &mut ours, &mut theirs, &confirmed);
             let measure = Measure { ordered: known::is_ordered(case, &ours), ..STRICT };
             let Some(what) = compare::difference(&ours, &theirs, measure) else {
                 // Alike but for what is known.
@@ -105,7 +110,7 @@ struct Difference {
     what: String,
     ours: Reply,
     theirs: Reply,
-    known: Option<&'static str>,
+    known: Option<Known>,
 }
 
 fn seconds(millis: i64) -> String {
@@ -147,6 +152,8 @@ struct Tally {
     errors: u64,
     empty: u64,
     known: std::collections::BTreeMap<&'static str, u64>,
+    /// Those of them of which nobody else knows the answer.
+    unconfirmed: std::collections::BTreeMap<&'static str, u64>,
     unexplained: u64,
 }
 
@@ -161,7 +168,12 @@ impl Tally {
         }
         match sides.difference(&case) {
             None => {}
-            Some(Difference { known: Some(reason), .. }) => *self.known.entry(reason).or_default() += 1,
+            Some(Difference { known: Some(Known { reason, confirmed }), .. }) => {
+                *self.known.entry(reason).or_default() += 1;
+                if !confirmed {
+                    *self.unconfirmed.entry(reason).or_default() += 1;
+                }
+            }
             Some(_) => {
                 self.unexplained += 1;
                 if self.unexplained <= 40 {

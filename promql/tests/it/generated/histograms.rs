@@ -63,7 +63,7 @@ impl Growing {
         let buckets = if custom.is_empty() { 3 + random.below(6) as usize } else { custom.len() + 1 };
         // Mostly, a counter has counted much more than it does while it is watched: extrapolation does not reach zero.
         let base = random.pick(&[1, 40_000, 40_000, 40_000]);
-        let growing = Self {
+        Self {
             schema: if custom.is_empty() { random.pick(&[-1, 0, 0, 1, 3]) } else { -53 },
             zero_threshold: if custom.is_empty() { random.pick(&[0.0, 1e-3, 1e-3, 0.5]) } else { 0.0 },
             zero: 0,
@@ -73,16 +73,7 @@ impl Growing {
             custom,
             sum: 0.0,
             gauge: name.ends_with("gauge"),
-        };
-        growing.above_zero()
-    }
-
-    /// With all buckets above the zero bucket.
-    fn above_zero(mut self) -> Self {
-        if self.zero_threshold >= 0.5 {
-            self.first = self.first.max(1);
         }
-        self
     }
 
     fn step(&mut self, random: &mut Random, erratic: bool) {
@@ -112,7 +103,6 @@ impl Growing {
         if self.custom.is_empty() {
             self.schema = random.pick(&[-1, 0, 1, 2]);
             self.zero_threshold = random.pick(&[1e-3, 0.5, 1.0]);
-            *self = self.clone().above_zero();
         } else {
             self.custom = random.pick(&[&[0.5, 1.0, 2.0, 5.0][..], &[0.5, 1.0, 5.0], &[1.0]]).to_vec();
             self.positive.resize(self.custom.len() + 1, 0);

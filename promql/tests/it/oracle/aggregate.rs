@@ -5,8 +5,9 @@ use ferula_model::{Labels, Value};
 use ferula_promql::check::{Aggregate, AggregateParam, Instant};
 use ferula_promql::syntax::ast::{AggregateOp, Grouping};
 
+use super::buckets::total;
 use super::over_time::{mean, quantile, sum, variance};
-use super::select::is_tame;
+use super::select::{is_tame, tame_histograms};
 use super::{Element, Fault, Oracle, Outcome, error};
 
 impl Oracle<'_> {
@@ -39,9 +40,7 @@ impl Oracle<'_> {
             AggregateOp::LimitRatio => return Err(Fault::Unsure("which series a hash chooses")),
             op => {
                 for (labels, members) in groups {
-                    results.extend(
-                        one_value(op, param, &members)?.map(|value| Element { labels, value: Value::Float(value) }),
-                    );
+                    results.extend(one_value(op, param, &members)?.map(|value| Element { labels, value }));
                 }
             }
         }
@@ -65,16 +64,20 @@ fn count(param: f64) -> Outcome<usize> {
     Ok(if param < 1.0 { 0 } else { param as usize })
 }
 
-fn one_value(op: AggregateOp, param: f64, members: &[Element]) -> Outcome<Option<f64>> {
+fn one_value(op: AggregateOp, param: f64, members: &[Element]) -> Outcome<Option<Value>> {
     let floats: Vec<f64> =
         members.iter().filter_map(|e| if let Value::Float(v) = e.value { Some(v) } else { None }).collect();
     let has_histograms = floats.len() < members.len();
-    Ok(match op {
+    let value = match op {
         AggregateOp::Count => Some(members.len() as f64),
         AggregateOp::Group => Some(1.0),
         // Floats and histograms together have no sum.
         AggregateOp::Sum | AggregateOp::Avg if has_histograms && !floats.is_empty() => None,
-        AggregateOp::Sum | AggregateOp::Avg if has_histograms => return Err(Fault::Unsure("sums of histograms")),
+        AggregateOp::Sum | AggregateOp::Avg if has_histograms => {
+            let histograms = tame_histograms(members.iter().map(|member| &member.value))?;
+            let share = if op == AggregateOp::Avg { 1.0 / histograms.len() as f64 } else { 1.0 };
+            return Ok(total(&histograms).map(|sum| Value::Histogram(sum.times(share).into())));
+        }
         _ if floats.is_empty() => None,
         AggregateOp::Stddev | AggregateOp::Stdvar | AggregateOp::Avg if !floats.iter().all(|value| is_tame(*value)) => {
             return Err(Fault::Unsure("extreme numbers, where the order of operations matters"));
@@ -87,7 +90,8 @@ fn one_value(op: AggregateOp, param: f64, members: &[Element]) -> Outcome<Option
         AggregateOp::Stdvar => Some(variance(&floats, false)),
         AggregateOp::Quantile => Some(quantile(param, &floats)),
         _ => return Err(Fault::Unsure("another aggregation")),
-    })
+    };
+    Ok(value.map(Value::Float))
 }
 
 /// The members that `topk`, `bottomk` or `limitk` keep.

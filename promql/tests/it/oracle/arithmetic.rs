@@ -1,9 +1,11 @@
 //! Operators between two samples.
 
-use ferula_model::{FloatHistogram, Histogram, Value};
+use ferula_model::{CounterResetHint, FloatHistogram, Histogram, Value};
 use ferula_promql::check::{ArithmeticOp, CompareOp, TrimOp, VectorOp};
 
-use super::{Fault, Outcome};
+use super::Outcome;
+use super::buckets::Buckets;
+use super::select::tame_histograms;
 
 pub(super) fn arithmetic(op: ArithmeticOp, left: f64, right: f64) -> f64 {
     match op {
@@ -64,8 +66,15 @@ pub(super) fn combine(op: VectorOp, left: &Value, right: &Value) -> Outcome<Opti
         (VectorOp::Trim(TrimOp::Lower), Histogram(histogram), Float(bound)) => {
             Some(changed(histogram, |histogram| histogram.trim_lower(*bound)))
         }
-        (VectorOp::Arithmetic(Add | Sub), Histogram(_), Histogram(_)) => {
-            return Err(Fault::Unsure("sums of histograms, which may be dropped with a warning"));
+        (VectorOp::Arithmetic(op @ (Add | Sub)), Histogram(a), Histogram(b)) => {
+            let hints = [a.to_float().counter_reset, b.to_float().counter_reset];
+            // The warning about it takes the place of the result.
+            if hints.contains(&CounterResetHint::Reset) && hints.contains(&CounterResetHint::NotReset) {
+                return Ok(None);
+            }
+            let histograms = tame_histograms([left, right])?;
+            let sum = Buckets::of(&histograms[0]).add(&histograms[1], if op == Add { 1.0 } else { -1.0 });
+            sum.map(|sum| Value::Histogram(sum.times(1.0).into()))
         }
         (VectorOp::Filter(op), Histogram(a), Histogram(b)) => {
             equality(op, a, b).filter(|holds| *holds).map(|_| left.clone())

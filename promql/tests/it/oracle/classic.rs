@@ -1,10 +1,10 @@
-//! Quantiles of classic histograms.
+//! Quantiles and fractions of histograms, classic ones most of all.
 
 use ferula_model::{Labels, Value};
 use ferula_promql::functions::FunctionId;
 
 use super::over_time::quantile;
-use super::{Element, Fault, Oracle, Outcome, distinct, nameless};
+use super::{Element, Oracle, Outcome, buckets, distinct, nameless};
 
 /// Upper bounds and cumulative counts.
 type Buckets = Vec<(f64, f64)>;
@@ -13,8 +13,15 @@ impl Oracle<'_> {
     /// `histogram_quantile` and `histogram_fraction` of the given parameters.
     pub(super) fn histogram(&self, id: FunctionId, params: &[f64], elements: Vec<Element>) -> Outcome<Vec<Element>> {
         let mut histograms: Vec<(Labels, Buckets)> = Vec::new();
+        let mut natives = Vec::new();
         for element in elements {
-            let Value::Float(count) = element.value else { return Err(Fault::Unsure("native histograms")) };
+            let count = match element.value {
+                Value::Float(count) => count,
+                Value::Histogram(histogram) => {
+                    natives.push((element.labels, histogram.to_float()));
+                    continue;
+                }
+            };
             let Some(bound) = element.labels.get("le").and_then(bound) else { continue };
             let labels = Labels::from_pairs(element.labels.iter().filter(|(name, _)| *name != "le"));
             match histograms.iter_mut().find(|(known, _)| *known == labels) {
@@ -23,6 +30,20 @@ impl Oracle<'_> {
             }
         }
         let mut results = Vec::new();
+        // A native histogram and a classic one under the same labels: neither is answered.
+        let clashing: Vec<Labels> = natives
+            .iter()
+            .map(|(labels, _)| labels.clone())
+            .filter(|labels| histograms.iter().any(|(known, _)| known == labels))
+            .collect();
+        histograms.retain(|(labels, _)| !clashing.contains(labels));
+        for (labels, histogram) in natives.iter().filter(|(labels, _)| !clashing.contains(labels)) {
+            let value = match id {
+                FunctionId::HistogramQuantile => buckets::quantile(params[0], histogram),
+                _ => histogram.fraction(params[0], params[1]).value,
+            };
+            results.push(Element { labels: nameless(labels), value: Value::Float(value) });
+        }
         for (labels, buckets) in histograms {
             let value = match id {
                 FunctionId::HistogramQuantile => of_buckets(params[0], buckets),

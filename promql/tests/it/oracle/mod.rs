@@ -5,12 +5,14 @@
 //! it cannot say (the order of ties, some of what histograms can do) it calls [`Fault::Unsure`]; annotations it leaves out.
 //!
 //! - select: which samples? - expression: what does a node come to? - join, aggregate: how do series meet?
-//! - range, extended, over_time: what does a window say? - classic, labels, math: the other functions
+//! - range, extended, over_time: what does a window say? - buckets: native histograms
+//! - classic, labels, math: the other functions
 //!
 //! Source: `spec/prometheus.md` of the project, section 2.
 
 mod aggregate;
 mod arithmetic;
+mod buckets;
 mod classic;
 mod expression;
 mod extended;

@@ -1,12 +1,13 @@
 //! Functions of windows.
 
-use ferula_model::{Labels, Value};
+use ferula_model::{FloatHistogram, Labels, Value};
 use ferula_promql::check::{Call, Instant, Range, Typed};
 use ferula_promql::functions::FunctionId;
 use ferula_promql::syntax::ast::Extension;
 
+use super::buckets::{Buckets, growth, total};
 use super::over_time::{holt, line, mean, quantile, sum, variance};
-use super::select::{Window, floats, is_tame};
+use super::select::{Window, floats, is_tame, tame_histograms};
 use super::{Element, Fault, Oracle, Outcome, distinct, error, extended, nameless};
 
 impl Oracle<'_> {
@@ -85,8 +86,28 @@ fn of_window(id: FunctionId, window: &Window, params: &[f64], at: i64) -> Outcom
         }
         _ => {}
     }
+    let histograms = samples.iter().filter(|sample| matches!(sample.value, Value::Histogram(_))).count();
+    if histograms > 0 && window.extension.is_none() {
+        if let Some(result) = of_histograms(id, window, histograms == samples.len())? {
+            return Ok(result);
+        }
+        let kept = samples.iter().filter(|sample| matches!(sample.value, Value::Float(_))).cloned().collect();
+        return of_window(id, &Window { samples: kept, ..window.clone() }, params, at);
+    }
+    if samples.is_empty() {
+        return Ok(None);
+    }
     let points = floats(samples)?;
     let values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
+    let tells_falls = matches!(
+        id,
+        FunctionId::Rate | FunctionId::Increase | FunctionId::Irate | FunctionId::Resets | FunctionId::Changes
+    );
+    let nearly =
+        |pair: &[f64]| pair[0] != pair[1] && (pair[0] - pair[1]).abs() <= 1e-9 * pair[0].abs().max(pair[1].abs());
+    if tells_falls && values.windows(2).any(nearly) {
+        return Err(Fault::Unsure("a fall that rounding may have made"));
+    }
     let is_delicate = matches!(
         id,
         FunctionId::Rate
@@ -107,6 +128,70 @@ fn of_window(id: FunctionId, window: &Window, params: &[f64], at: i64) -> Outcom
         None => of_floats(id, window, &points, &values, params, at)?,
     };
     Ok(result.map(Value::Float))
+}
+
+/// What a function says about a window with histograms; `Some(None)` if nothing, `None` if it looks at the floats only.
+fn of_histograms(id: FunctionId, window: &Window, alone: bool) -> Outcome<Option<Option<Value>>> {
+    let samples = &window.samples;
+    let pairs = || samples.windows(2).map(|pair| (&pair[0].value, &pair[1].value));
+    let float = |value: &Value| match value {
+        Value::Histogram(histogram) => FloatHistogram::clone(&histogram.to_float()),
+        Value::Float(_) => FloatHistogram::default(),
+    };
+    let answer = |buckets: Buckets, factor: f64| Value::Histogram(buckets.times(factor).into());
+    Ok(Some(match id {
+        FunctionId::Changes => {
+            let changed = |(before, after): &(&Value, &Value)| match (before, after) {
+                (Value::Float(a), Value::Float(b)) => a != b && !(a.is_nan() && b.is_nan()),
+                (Value::Histogram(_), Value::Histogram(_)) => !float(before).equals(&float(after)),
+                _ => true,
+            };
+            Some(Value::Float(pairs().filter(changed).count() as f64))
+        }
+        FunctionId::Resets => {
+            let reset = |(before, after): &(&Value, &Value)| match (before, after) {
+                (Value::Float(a), Value::Float(b)) => b < a,
+                (Value::Histogram(_), Value::Histogram(_)) => float(after).detect_reset(&float(before)),
+                _ => true,
+            };
+            Some(Value::Float(pairs().filter(reset).count() as f64))
+        }
+        FunctionId::SumOverTime | FunctionId::AvgOverTime => {
+            if !alone {
+                return Ok(Some(None));
+            }
+            let histograms = tame_histograms(samples.iter().map(|sample| &sample.value))?;
+            let share = if id == FunctionId::AvgOverTime { 1.0 / histograms.len() as f64 } else { 1.0 };
+            total(&histograms).map(|sum| answer(sum, share))
+        }
+        FunctionId::Rate | FunctionId::Increase | FunctionId::Delta => {
+            let histograms = tame_histograms(samples.iter().map(|sample| &sample.value))?;
+            let growth = if alone { growth(&histograms, id != FunctionId::Delta) } else { None };
+            growth.and_then(|growth| {
+                // Stretched as a float would be that counts the observations.
+                let times = samples.iter().map(|sample| sample.timestamp.as_millis());
+                let observed = Observed { first: histograms[0].count, change: growth.count(), times: times.collect() };
+                Some(answer(growth, stretch(id, window, &observed)?))
+            })
+        }
+        FunctionId::Irate | FunctionId::Idelta => {
+            let [.., before, after] = samples.as_slice() else { return Ok(Some(None)) };
+            if matches!(before.value, Value::Float(_)) && matches!(after.value, Value::Float(_)) {
+                return Ok(None);
+            }
+            let histograms = tame_histograms([&before.value, &after.value])?;
+            let [first, second] = histograms.as_slice() else { return Ok(Some(None)) };
+            let seconds = (after.timestamp.as_millis() - before.timestamp.as_millis()) as f64 / 1000.0;
+            let is_rate = id == FunctionId::Irate;
+            let change = if is_rate && second.detect_reset(first) {
+                Some(Buckets::of(second))
+            } else {
+                Buckets::of(second).add(first, -1.0)
+            };
+            change.map(|change| answer(change.gauge(), if is_rate { 1.0 / seconds } else { 1.0 }))
+        }
+        _ => return Ok(None),
+    }))
 }
 
 fn of_floats(
@@ -157,7 +242,7 @@ fn of_floats(
 /// `rate`, `increase`, `delta`: from the first and the last sample, stretched to the borders of the window.
 fn extrapolated(id: FunctionId, window: &Window, points: &[(i64, f64)]) -> Option<f64> {
     let is_counter = id != FunctionId::Delta;
-    let (&(first_time, first), &(last_time, last)) = (points.first()?, points.last()?);
+    let (&(_, first), &(_, last)) = (points.first()?, points.last()?);
     if points.len() < 2 {
         return None;
     }
@@ -169,24 +254,40 @@ fn extrapolated(id: FunctionId, window: &Window, points: &[(i64, f64)]) -> Optio
             }
         }
     }
+    let observed = Observed { first, change: result, times: points.iter().map(|(time, _)| *time).collect() };
+    Some(result * stretch(id, window, &observed)?)
+}
+
+/// What is known of the growth within a window.
+struct Observed {
+    /// The first value, and how much it grew by.
+    first: f64,
+    change: f64,
+    times: Vec<i64>,
+}
+
+/// What the growth between the samples is multiplied by to stand for the whole window, or for a second of it.
+fn stretch(id: FunctionId, window: &Window, observed: &Observed) -> Option<f64> {
+    let Observed { first, change, ref times } = *observed;
+    let (&first_time, &last_time) = (times.first()?, times.last()?);
+    let is_counter = id != FunctionId::Delta;
     let seconds = |millis: i64| millis as f64 / 1000.0;
     let sampled = seconds(last_time - first_time);
-    let average = sampled / (points.len() as f64 - 1.0);
+    let average = sampled / (times.len() as f64 - 1.0);
     let mut to_start = seconds(first_time - window.start);
     let mut to_end = seconds(window.end - last_time);
     if to_start >= average * 1.1 {
         to_start = average / 2.0;
     }
-    if is_counter && result > 0.0 && first >= 0.0 {
+    if is_counter && change > 0.0 && first >= 0.0 {
         // Before it was zero there was no counter.
-        let to_zero = sampled * (first / result);
-        to_start = to_start.min(to_zero);
+        to_start = to_start.min(sampled * (first / change));
     }
     if to_end >= average * 1.1 {
         to_end = average / 2.0;
     }
-    let stretched = result * ((sampled + to_start + to_end) / sampled);
-    Some(if id == FunctionId::Rate { stretched / seconds(window.end - window.start) } else { stretched })
+    let factor = (sampled + to_start + to_end) / sampled;
+    Some(if id == FunctionId::Rate { factor / seconds(window.end - window.start) } else { factor })
 }
 
 fn of_last_two(id: FunctionId, points: &[(i64, f64)]) -> Option<f64> {

@@ -1,13 +1,13 @@
 //! Selectors and windows: which samples does a step see?
 
-use ferula_model::{Labels, Sample, Timestamp, Value};
+use ferula_model::{FloatHistogram, Labels, Sample, Timestamp, Value};
 use ferula_promql::check::{Range, Subquery};
 use ferula_promql::syntax::ast::{At, DurationExpr, DurationOp, Extension, Length, Modifiers, VectorSelector};
 
 use super::{Element, Fault, LOOKBACK, Oracle, Outcome, SUBQUERY_STEP, error};
 
 /// What a range function sees of a series at one step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     pub(super) labels: Labels,
     /// By rising time, without stale markers; of an extended selector, also those around the window.
@@ -188,6 +188,21 @@ fn smoothed(samples: &[Sample], now: i64) -> Outcome<Option<f64>> {
 /// Whether differences, sums and squares of such numbers are finite.
 pub(super) fn is_tame(value: f64) -> bool {
     value.abs() < 1e150
+}
+
+/// The histograms among some values, if sums of them are finite.
+pub(super) fn tame_histograms<'v>(values: impl IntoIterator<Item = &'v Value>) -> Outcome<Vec<FloatHistogram>> {
+    let mut histograms = Vec::new();
+    for value in values {
+        let Value::Histogram(histogram) = value else { continue };
+        let histogram = FloatHistogram::clone(&histogram.to_float());
+        let counts = histogram.positive_buckets.iter().chain(&histogram.negative_buckets);
+        if !counts.chain([&histogram.count, &histogram.sum, &histogram.zero_count]).all(|count| is_tame(*count)) {
+            return Err(Fault::Unsure("extreme numbers, where the order of operations matters"));
+        }
+        histograms.push(histogram);
+    }
+    Ok(histograms)
 }
 
 /// Times and values, if all are floats.
