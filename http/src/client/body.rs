@@ -10,6 +10,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::connect;
+#[cfg(feature = "libdeflate")]
+use super::whole::WholeInflater;
 use crate::error::{Cause, Error};
 
 /// Memory up to this is kept whatever the last body needed: buffers go from large targets to small ones and back.
@@ -21,6 +23,8 @@ pub struct BodyBuffer {
     body: Vec<u8>,
     wire: Vec<u8>,
     inflater: Option<Decompress>,
+    #[cfg(feature = "libdeflate")]
+    whole: WholeInflater,
 }
 
 impl BodyBuffer {
@@ -66,6 +70,19 @@ impl BodyBuffer {
             Error::BodyTooLarge { .. } => Error::BodyTooLarge { bytes_max },
             other => other,
         })?;
+        self.unpack(bytes_max)
+    }
+
+    /// Unpacks what came over the wire.
+    fn unpack(&mut self, bytes_max: u64) -> Result<(), Error> {
+        #[cfg(feature = "libdeflate")]
+        if let Some(member) = only_member(&self.wire)
+            && self.whole.inflate(member.deflated, member.bytes, &mut self.body, bytes_max)
+            && member.is_whole(&self.body)
+        {
+            return Ok(());
+        }
+        self.body.clear();
         let inflater = self.inflater.get_or_insert_with(|| Decompress::new(false));
         inflate(inflater, &self.wire, &mut self.body, bytes_max)
     }
@@ -87,6 +104,30 @@ async fn read_plain(mut body: Incoming, into: &mut Vec<u8>, bytes_max: u64) -> R
         into.extend_from_slice(&data);
     }
     Ok(())
+}
+
+/// What seems to be a gzip stream of one member: what its trailer says of the content, and where that is packed.
+#[cfg(feature = "libdeflate")]
+struct Member<'a> {
+    deflated: &'a [u8],
+    sum: u32,
+    bytes: u32,
+}
+
+/// The stream as one member, unless it looks like several: those that begin further on do so with a header's first bytes.
+#[cfg(feature = "libdeflate")]
+fn only_member(packed: &[u8]) -> Option<Member<'_>> {
+    let (rest, bytes) = after_header(packed)?.split_last_chunk::<4>()?;
+    let (deflated, sum) = rest.split_last_chunk::<4>()?;
+    let is_only = memchr::memmem::find(deflated, &[0x1f, 0x8b, 8]).is_none();
+    is_only.then(|| Member { deflated, sum: u32::from_le_bytes(*sum), bytes: u32::from_le_bytes(*bytes) })
+}
+
+#[cfg(feature = "libdeflate")]
+impl Member<'_> {
+    fn is_whole(&self, content: &[u8]) -> bool {
+        crc32fast::hash(content) == self.sum
+    }
 }
 
 /// Unpacks all members of a gzip stream (RFC 1952), appending to `out`, and checks their sums.
@@ -161,9 +202,9 @@ mod tests {
     }
 
     fn unpacked(packed: &[u8], bytes_max: u64) -> Result<Vec<u8>, String> {
-        let mut out = Vec::new();
-        inflate(&mut Decompress::new(false), packed, &mut out, bytes_max).map_err(|error| error.to_string())?;
-        Ok(out)
+        let mut buffer = BodyBuffer { wire: packed.to_vec(), ..BodyBuffer::default() };
+        buffer.unpack(bytes_max).map_err(|error| error.to_string())?;
+        Ok(buffer.body)
     }
 
     #[test]
@@ -172,6 +213,8 @@ mod tests {
         packed.extend(gzip(b""));
         packed.extend(gzip(&b"two".repeat(100_000)));
         assert_eq!(unpacked(&packed, 1 << 20).unwrap().len(), 300_004);
+        // Two whose trailers are the same, so that the last one speaks for the first one too.
+        assert_eq!(unpacked(&[gzip(b"twice "), gzip(b"twice ")].concat(), 1 << 20).unwrap(), b"twice twice ");
     }
 
     #[test]
@@ -189,6 +232,7 @@ mod tests {
         for cut in 0..packed.len() {
             assert!(unpacked(&packed[..cut], 1 << 20).is_err(), "cut at {cut}");
         }
+        assert!(unpacked(&[&packed[..], b"more"].concat(), 1 << 20).is_err());
         for at in packed.len() - 8..packed.len() {
             let mut flipped = packed.clone();
             flipped[at] ^= 1;

@@ -18,6 +18,8 @@ mod proxy;
 mod redirect;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "libdeflate")]
+mod whole;
 
 pub use body::BodyBuffer;
 pub use proxy::ProxyEnvironment;
