@@ -7,6 +7,7 @@ mod config;
 mod corpora;
 mod discovery;
 mod http;
+mod ingesting;
 mod invariants;
 mod manager;
 mod storage;
