@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferula_exposition::registry::{Collect, Counter, DEFAULT_BUCKETS, Family, Gauge, Histogram, RegisterError};
-use ferula_exposition::{MetricFamily, MetricValue, Registry, SummaryValue};
+use ferula_exposition::registry::{
+    Collect, Counter, DEFAULT_BUCKETS, Family, Gauge, Histogram, ObservationWindow, RegisterError,
+};
+use ferula_exposition::{MetricFamily, MetricValue, Registry};
 use ferula_model::{Labels, MetricType, format_duration};
 use parking_lot::Mutex;
 
@@ -170,41 +172,25 @@ impl ScrapeMetrics {
     }
 }
 
-/// How many of the newest interval lengths the quantiles are taken over.
-const WINDOW: usize = 1000;
 const QUANTILES: [f64; 5] = [0.01, 0.05, 0.5, 0.9, 0.99];
 
 /// `prometheus_target_interval_length_seconds`: how long it really was from scrape to scrape, by configured interval.
 #[derive(Debug, Default)]
-pub(crate) struct IntervalLengths(Mutex<Vec<(Duration, Window)>>);
-
-#[derive(Debug, Default)]
-struct Window {
-    /// In seconds; once full, the oldest is at `count % WINDOW`.
-    newest: Vec<f64>,
-    count: u64,
-    sum: f64,
-}
+pub(crate) struct IntervalLengths(Mutex<Vec<(Duration, ObservationWindow)>>);
 
 impl IntervalLengths {
     pub(crate) fn observe(&self, configured: Duration, real: Duration) {
-        let seconds = real.as_secs_f64();
         let mut windows = self.0.lock();
         let at = match windows.iter().position(|(interval, _)| *interval == configured) {
             Some(at) => at,
             None => {
-                windows.push((configured, Window::default()));
+                windows.push((configured, ObservationWindow::default()));
                 windows.len() - 1
             }
         };
-        let Some((_, window)) = windows.get_mut(at) else { return };
-        let place = (window.count % WINDOW as u64) as usize;
-        match window.newest.get_mut(place) {
-            Some(oldest) => *oldest = seconds,
-            None => window.newest.push(seconds),
+        if let Some((_, window)) = windows.get_mut(at) {
+            window.observe(real.as_secs_f64());
         }
-        window.count += 1;
-        window.sum += seconds;
     }
 }
 
@@ -213,12 +199,7 @@ impl Collect for IntervalLengths {
         let (name, help) = ("prometheus_target_interval_length_seconds", "How long it was from scrape to scrape.");
         let mut family = MetricFamily::new(name, help, MetricType::Summary);
         for (interval, window) in &*self.0.lock() {
-            let mut sorted = window.newest.clone();
-            sorted.sort_by(f64::total_cmp);
-            let rank = |quantile: f64| ((quantile * sorted.len() as f64).ceil() as usize).max(1) - 1;
-            let at = |quantile| sorted.get(rank(quantile)).copied().unwrap_or(f64::NAN);
-            let quantiles = QUANTILES.iter().map(|quantile| (*quantile, at(*quantile))).collect();
-            let value = SummaryValue { count: Some(window.count as f64), sum: Some(window.sum), quantiles };
+            let value = window.summary(&QUANTILES);
             family.push(Labels::from_pairs([("interval", format_duration(*interval))]), MetricValue::Summary(value));
         }
         out.push(family);

@@ -30,6 +30,7 @@ pub(crate) mod members;
 mod native;
 mod state_set;
 mod summary;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub use histogram::{DEFAULT_BUCKETS, Histogram, HistogramOptions, exponential_bu
 pub use native::{NativeOptions, NativeOptionsError};
 pub use state_set::{Info, StateSet};
 pub use summary::{Summary, SummaryOptions};
+pub use window::ObservationWindow;
 
 use crate::family::MetricFamily;
 use family::Gathered;
