@@ -47,6 +47,9 @@ impl<F: Fn(Labels) -> Option<Labels> + Send + Sync> AlertRelabel for F {
     }
 }
 
+/// How many alerts go into one message if nobody says it, as upstream.
+const BATCH_SIZE: usize = 256;
+
 /// What a notifier works with.
 #[derive(Clone, Debug)]
 pub struct NotifierOptions {
@@ -64,7 +67,7 @@ impl Default for NotifierOptions {
         Self {
             registry: Registry::new(),
             queue_capacity: 10_000,
-            batch_size: 256,
+            batch_size: BATCH_SIZE,
             drain: true,
             user_agent: crate::USER_AGENT.to_owned(),
             proxies: ProxyEnvironment::default(),
@@ -88,10 +91,10 @@ impl NotifierOptions {
         self
     }
 
-    /// How many alerts go into one message (`--alertmanager.notification-batch-size`). At least 1.
+    /// How many alerts go into one message (`--alertmanager.notification-batch-size`); 0 is the default.
     #[must_use]
     pub fn batch_size(mut self, alerts: usize) -> Self {
-        self.batch_size = alerts.max(1);
+        self.batch_size = if alerts == 0 { BATCH_SIZE } else { alerts };
         self
     }
 
