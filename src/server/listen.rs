@@ -1,7 +1,7 @@
 //! The socket: connections in, one task each, until the host says stop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,10 +98,34 @@ async fn accept(
 ///
 /// The address is taken or not ours; the error says which.
 pub(crate) async fn bind(address: &str) -> io::Result<(TcpListener, SocketAddr)> {
-    let whole = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
-    let listener = TcpListener::bind(&whole)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))?;
+    let refused = |error: io::Error| io::Error::new(error.kind(), format!("listen on {address}: {error}"));
+    let listener = match port_alone(address) {
+        // The first that the machine has; the first is both on most.
+        Some(everywhere) => TcpListener::bind(&everywhere[..]).await,
+        None => TcpListener::bind(address).await,
+    };
+    let listener = listener.map_err(refused)?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
+}
+
+/// All addresses of this machine, if the text is a port behind a colon.
+fn port_alone(address: &str) -> Option<[SocketAddr; 2]> {
+    let port: u16 = address.strip_prefix(':')?.parse().ok()?;
+    Some([(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_alone_is_meant_on_all_addresses() {
+        let everywhere = port_alone(":9090").map(|all| all.map(|address| address.to_string()));
+        assert_eq!(everywhere, Some(["[::]:9090".to_owned(), "0.0.0.0:9090".to_owned()]));
+        assert_eq!(port_alone(":x"), None);
+        assert_eq!(port_alone("127.0.0.1:9090"), None);
+        let error = bind("127.0.0.1").await.unwrap_err().to_string();
+        assert!(error.starts_with("listen on 127.0.0.1: "), "{error}");
+    }
 }
