@@ -1,6 +1,6 @@
 //! The builder: everything that can be said about a monitor before it starts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +14,14 @@ use ferula_tsdb::{Db, DbBuilder};
 
 use crate::alerts::{AlertingOptions, closure};
 use crate::api::{BuildInfo, ExternalUrl};
-use crate::config::{Config, ConfigError, RetentionConfig};
+use crate::config::Config;
 use crate::error::Error;
 use crate::features::Features;
 use crate::job::Job;
 use crate::monitor::Monitor;
+use crate::reload::kept;
 use crate::server::Cors;
-
-/// How long samples are kept if nobody says how much: 15 days, as Prometheus.
-const RETENTION_DEFAULT: Duration = Duration::from_secs(15 * 86_400);
-
-/// The value of a variable of the environment.
-type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+use crate::source::Source;
 
 /// What is done to the options of the storage.
 type StorageOptions = Box<dyn FnOnce(DbBuilder) -> DbBuilder + Send>;
@@ -48,18 +44,6 @@ pub struct MonitorBuilder {
     pub(crate) retention: Retention,
     storage: StorageOptions,
 }
-
-/// Where the configuration comes from, now and at each reload.
-#[derive(Clone)]
-pub(crate) struct Source {
-    file: Option<PathBuf>,
-    base: Config,
-    jobs: Vec<Job>,
-    environment: Option<Environment>,
-}
-
-/// Files and what they hold; nothing if they cannot be read.
-pub(crate) type Contents = Vec<(PathBuf, Option<Vec<u8>>)>;
 
 /// How the monitor shows itself to others.
 #[derive(Clone)]
@@ -375,8 +359,8 @@ impl MonitorBuilder {
 
     /// The storage's options, as this builder and the configuration have them.
     pub(crate) fn open_options(self, config: &Config) -> DbBuilder {
-        let kept = retention(self.retention, config.storage.retention);
-        let mut options = Db::builder(&self.path).clock(Arc::clone(&self.clock)).retention(kept);
+        let retention = kept(self.retention, config.storage.retention);
+        let mut options = Db::builder(&self.path).clock(Arc::clone(&self.clock)).retention(retention);
         if let Some(window) = config.storage.out_of_order_window {
             options = options.out_of_order_window(window);
         }
@@ -384,75 +368,5 @@ impl MonitorBuilder {
             options = options.exemplars(usize::try_from(exemplars).unwrap_or(usize::MAX));
         }
         (self.storage)(options)
-    }
-}
-
-/// What a file says goes before what the program says; 15 days if nobody says anything.
-pub(crate) fn retention(program: Retention, file: Option<RetentionConfig>) -> Retention {
-    let mut kept = match file {
-        None => program,
-        Some(file) => Retention {
-            time: Some(file.time).filter(|time| !time.is_zero()),
-            bytes_max: Some(file.size.0).filter(|bytes| *bytes > 0),
-            disk_percent_max: Some(file.percentage).filter(|percent| *percent > 0.0),
-        },
-    };
-    if kept == Retention::default() {
-        kept.time = Some(RETENTION_DEFAULT);
-    }
-    kept
-}
-
-impl Source {
-    /// Reads the configuration. This touches the disk.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be used, or a job that was added in code cannot be.
-    pub(crate) fn load(&self) -> Result<Config, Error> {
-        let mut config = match &self.file {
-            Some(path) => Config::load(path)?,
-            None => self.base.clone(),
-        };
-        if let Some(environment) = &self.environment {
-            config.expand_external_labels(&**environment);
-        }
-        for job in &self.jobs {
-            let mut job = job.config().clone();
-            job.validate(&config.global.scrape)?;
-            config.scrape_configs.push(job);
-        }
-        match config.unsupported() {
-            sections if sections.is_empty() => Ok(config),
-            sections => Err(ConfigError::Unsupported(sections).into()),
-        }
-    }
-
-    /// What the files hold now that the configuration in force was read from: two are equal if nothing changed. This
-    /// touches the disk.
-    pub(crate) fn contents(&self, config: &Config) -> Contents {
-        let paths = self.file.iter().cloned().chain(config.files());
-        paths.map(|path| (path.clone(), std::fs::read(path).ok())).collect()
-    }
-
-    /// The file, if the configuration comes from one.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_decides_what_is_kept_and_something_always_does() {
-        let hours = |n: u64| Some(Duration::from_secs(n * 3600));
-        let program = Retention { time: hours(1), ..Retention::default() };
-        assert_eq!(retention(program, None).time, hours(1));
-        assert_eq!(retention(Retention::default(), None).time, Some(RETENTION_DEFAULT));
-        let by_size = RetentionConfig { size: ferula_model::yaml::ByteSize(7), ..RetentionConfig::default() };
-        assert_eq!(retention(program, Some(by_size)), Retention { bytes_max: Some(7), ..Retention::default() });
-        assert_eq!(retention(program, Some(RetentionConfig::default())).time, Some(RETENTION_DEFAULT));
     }
 }

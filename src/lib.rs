@@ -56,9 +56,13 @@ mod maintain;
 mod metrics;
 mod monitor;
 mod own;
+mod parts;
+mod reload;
 pub mod remote;
 pub mod server;
+mod source;
 mod status;
+mod tasks;
 
 pub use builder::MonitorBuilder;
 pub use error::Error;

@@ -5,39 +5,31 @@
 //!  close: not ready --> scraping ends --> rules end, alerts are sent --> sockets drain --> storage is synced and closed
 //! ```
 //!
-//! A reload is a difference: jobs that did not change are not touched. One reload runs at a time.
+//! What runs meanwhile is held together by [`parts`](crate::parts); how another configuration comes into force is told in
+//! [`reload`](crate::reload).
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use ferula_alerting::RuleManager;
 use ferula_exposition::Registry;
-use ferula_model::yaml::ByteSize;
-use ferula_model::{Clock, StepGrid, Timestamp, format_duration};
+use ferula_model::StepGrid;
 use ferula_promql::{Answer, CancelToken, Engine, QueryError, QueryOptions};
-use ferula_scrape::{ManagerOptions, ScrapeManager};
-use ferula_tsdb::compact::Retention;
-use ferula_tsdb::{Db, Reload, ReplayProgress};
-use parking_lot::RwLock;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use ferula_scrape::ScrapeManager;
+use ferula_tsdb::{Db, ReplayProgress};
 
-use crate::alerts::Alerting;
-use crate::api::{Api, ExternalUrl};
-use crate::builder::{self, About, Contents, MonitorBuilder, Source};
+use crate::api::ExternalUrl;
+use crate::builder::{MonitorBuilder, Web};
 use crate::config::Config;
 use crate::error::Error;
-use crate::features::Features;
-use crate::maintain;
-use crate::metrics::{self, HttpMetrics, QueryMetrics, ReloadMetrics, WriteMetrics};
-use crate::own;
+use crate::metrics::{self, HttpMetrics, WriteMetrics};
+use crate::parts::{Core, blocking, host_name};
+use crate::reload::{Control, watch_files};
 use crate::remote::write::WriteReceiver;
 use crate::server::{Doors, Lifecycle, Readiness, Server, listen};
-use crate::status::{self, StatusPages, Storekeeper};
+use crate::tasks::Tasks;
+use crate::{maintain, own, status};
 
 /// A Prometheus inside this process: it scrapes, stores, and answers queries in code and over HTTP.
 ///
@@ -67,84 +59,6 @@ pub struct Monitor {
     /// What writes into the storage.
     work: Tasks,
     upkeep: Tasks,
-}
-
-/// How many exemplars are kept if nobody says it, as upstream.
-const EXEMPLARS_DEFAULT: u64 = 100_000;
-
-/// Files are not looked at more often than this, as upstream.
-const AUTO_RELOAD_MIN: Duration = Duration::from_secs(1);
-
-/// What a reload, the API and the tasks share.
-pub(crate) struct Core {
-    pub(crate) db: Arc<Db>,
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) scrape: Arc<ScrapeManager>,
-    pub(crate) alerting: Alerting,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) about: About,
-    pub(crate) registry: Registry,
-    /// What the program says about what is kept.
-    retention: Retention,
-    external_url: ExternalUrl,
-    source: Source,
-    features: Features,
-    state: RwLock<State>,
-    reloading: tokio::sync::Mutex<()>,
-    reloads: ReloadMetrics,
-    queries: Arc<QueryMetrics>,
-    stop: watch::Sender<bool>,
-}
-
-/// The configuration in force.
-#[derive(Clone)]
-pub(crate) struct State {
-    pub(crate) config: Arc<Config>,
-    pub(crate) read_at: Timestamp,
-    pub(crate) last_reload_succeeded: bool,
-    /// What is kept, as `/api/v1/status/runtimeinfo` shows it.
-    pub(crate) retention: String,
-}
-
-/// Tasks that end when they are told to. Dropping this tells them.
-#[derive(Default)]
-struct Tasks {
-    stop: Option<watch::Sender<bool>>,
-    handles: Vec<JoinHandle<()>>,
-}
-
-impl Tasks {
-    fn new() -> Self {
-        Self { stop: Some(watch::Sender::new(false)), handles: Vec::new() }
-    }
-
-    fn signal(&self) -> watch::Receiver<bool> {
-        self.stop.as_ref().map_or_else(|| watch::Sender::new(true).subscribe(), watch::Sender::subscribe)
-    }
-
-    fn add(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.handles.push(tokio::spawn(task));
-    }
-
-    async fn end(mut self) {
-        self.tell();
-        for task in std::mem::take(&mut self.handles) {
-            // A task that panicked has said so already.
-            let _ = task.await;
-        }
-    }
-
-    fn tell(&self) {
-        if let Some(stop) = &self.stop {
-            stop.send_replace(true);
-        }
-    }
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.tell();
-    }
 }
 
 impl Monitor {
@@ -331,7 +245,7 @@ impl std::fmt::Debug for Monitor {
     }
 }
 
-async fn open_sockets(web: &crate::builder::Web, server: &Arc<Server>) -> Result<(Tasks, Vec<SocketAddr>), Error> {
+async fn open_sockets(web: &Web, server: &Arc<Server>) -> Result<(Tasks, Vec<SocketAddr>), Error> {
     let mut sockets = Tasks::new();
     let mut addresses = Vec::new();
     let options = listen::Options::new(web.connections_max, web.read_timeout);
@@ -353,230 +267,10 @@ fn external_url(addresses: &[SocketAddr]) -> ExternalUrl {
     ExternalUrl { host, ..ExternalUrl::default() }
 }
 
-/// The name of the machine.
-pub(crate) fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Runs `work` where blocking is allowed.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)
-}
-
 struct CancelOnDrop(CancelToken);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
-    }
-}
-
-impl Core {
-    /// Opens the storage and starts what works with it.
-    async fn open(
-        builder: MonitorBuilder,
-        config: Config,
-        registry: Registry,
-        external_url: ExternalUrl,
-        progress: &ReplayProgress,
-    ) -> Result<Arc<Self>, Error> {
-        let clock = Arc::clone(&builder.clock);
-        let mut engine = builder.engine.clone();
-        builder.features.apply_to_engine(&mut engine);
-        let transport = Arc::clone(&builder.transport);
-        let (source, about, features) = (builder.source.clone(), builder.about.clone(), builder.features);
-        let retention = builder.retention;
-        let alerting = builder.alerting.clone();
-        let options = builder.open_options(&config).replay_progress(progress);
-        let db = Arc::new(blocking(move || options.open()).await??);
-        report_opening(&db);
-        let scrape = ManagerOptions::new(db.clone(), Arc::clone(&clock))
-            .registry(registry.clone())
-            .transport(transport)
-            .server(&host_name(), &config.global.external_labels);
-        let scrape = Arc::new(ScrapeManager::new(features.scrape_options(scrape))?);
-        let engine = Arc::new(Engine::new(engine));
-        let queries = Arc::new(QueryMetrics::register(&registry)?);
-        let core = Arc::new(Self {
-            alerting: Alerting::start(alerting, &db, &engine, &queries, &clock, &registry)?,
-            db,
-            engine,
-            scrape,
-            external_url,
-            reloads: ReloadMetrics::register(&registry)?,
-            queries,
-            registry,
-            about,
-            retention,
-            source,
-            features,
-            state: RwLock::new(State {
-                config: Arc::new(Config::default()),
-                read_at: clock.now(),
-                last_reload_succeeded: false,
-                retention: String::new(),
-            }),
-            reloading: tokio::sync::Mutex::new(()),
-            stop: watch::Sender::new(false),
-            clock,
-        });
-        core.apply(config).await?;
-        Ok(core)
-    }
-
-    /// The API over all parts.
-    fn api(self: &Arc<Self>, admin: bool) -> Api {
-        let core = Arc::downgrade(self);
-        let queries = Arc::clone(&self.queries);
-        let api = Api::new(self.db.clone(), Arc::clone(&self.engine), Arc::clone(&self.clock))
-            .with_exemplars(self.db.clone())
-            .with_scrape(Arc::clone(&self.scrape))
-            .with_alerting(Arc::clone(&self.alerting.rules), Arc::clone(&self.alerting.notifier))
-            .with_external_url(self.external_url.clone())
-            .with_query_observer(move |statistics| queries.observe(statistics))
-            .with_external_labels(move || {
-                let core = core.upgrade();
-                core.map(|core| core.state().config.global.external_labels.clone()).unwrap_or_default()
-            })
-            .with_status(Arc::new(StatusPages::new(self)));
-        if admin { api.with_admin(Arc::new(Storekeeper::new(self))) } else { api }
-    }
-
-    /// The configuration in force.
-    pub(crate) fn state(&self) -> State {
-        self.state.read().clone()
-    }
-
-    /// What the files of the configuration in force hold now.
-    async fn contents(self: &Arc<Self>) -> Result<Contents, Error> {
-        let core = Arc::clone(self);
-        blocking(move || core.source.contents(&core.state().config)).await
-    }
-
-    /// Reads the configuration again and applies it.
-    pub(crate) async fn reload(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let began = std::time::Instant::now();
-        let file = self.source.file().map(|file| file.display().to_string()).unwrap_or_default();
-        tracing::info!(filename = %file, "Loading configuration file");
-        let source = self.source.clone();
-        let loaded = match blocking(move || source.load()).await {
-            Ok(loaded) => loaded,
-            Err(interrupted) => Err(interrupted),
-        };
-        let applied = match loaded {
-            Ok(config) => self.apply(config).await,
-            Err(error) => Err(error),
-        };
-        match &applied {
-            Ok(()) => {
-                tracing::info!(filename = %file, duration = ?began.elapsed(), "Completed loading of configuration file");
-            }
-            Err(error) => {
-                self.state.write().last_reload_succeeded = false;
-                self.reloads.failed();
-                tracing::error!(%error, filename = %file, "Loading configuration failed");
-            }
-        }
-        applied
-    }
-
-    /// What a configuration says about the storage. Where it says nothing, a reload goes back to the defaults.
-    fn storage_options(&self, config: &Config) -> Reload {
-        let kept = builder::retention(self.retention, config.storage.retention);
-        let mut options = Reload::default().retention(kept);
-        let earlier = self.state().config;
-        if config.storage.out_of_order_window != earlier.storage.out_of_order_window {
-            options = options.out_of_order_window(config.storage.out_of_order_window.unwrap_or_default());
-        }
-        if config.storage.exemplars_max != earlier.storage.exemplars_max {
-            let exemplars = config.storage.exemplars_max.unwrap_or(EXEMPLARS_DEFAULT);
-            options = options.exemplars(usize::try_from(exemplars).unwrap_or(usize::MAX));
-        }
-        options
-    }
-
-    /// Puts a configuration in force. All files are read before anything changes; then each part changes as a whole or
-    /// not at all.
-    async fn apply(&self, config: Config) -> Result<(), Error> {
-        let config = Arc::new(config);
-        let (of_rules, dialect) = (Arc::clone(&config), self.alerting.dialect().clone());
-        let rules = blocking(move || Alerting::load(&of_rules, &dialect)).await??;
-        let mut jobs = config.scrape_configs.clone();
-        if self.features.extra_scrape_metrics {
-            jobs.iter_mut().for_each(|job| job.extra_scrape_metrics = Some(true));
-        }
-        let (db, storage) = (Arc::clone(&self.db), self.storage_options(&config));
-        blocking(move || db.set_options(&storage)).await??;
-        self.scrape.apply(jobs)?;
-        self.alerting.apply(&config, rules, self.external_url.to_string(), &self.scrape).await?;
-        let now = self.clock.now();
-        let retention = retention_text(builder::retention(self.retention, config.storage.retention));
-        *self.state.write() = State { config, read_at: now, last_reload_succeeded: true, retention };
-        self.reloads.succeeded(now);
-        Ok(())
-    }
-}
-
-/// `15d or 512MiB or 80%`.
-fn retention_text(kept: Retention) -> String {
-    let limits = [
-        kept.time.map(format_duration),
-        kept.bytes_max.map(|bytes| ByteSize(bytes).to_string()),
-        kept.disk_percent_max.map(|percent| format!("{percent}%")),
-    ];
-    limits.into_iter().flatten().collect::<Vec<_>>().join(" or ")
-}
-
-/// Reloads when a file has changed, until `stop` turns true. A change that cannot be used is tried once.
-async fn watch_files(core: Weak<Core>, every: Duration, mut known: Contents, mut stop: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(every.max(AUTO_RELOAD_MIN));
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            _ = ticks.tick() => {}
-        }
-        let Some(core) = core.upgrade() else { return };
-        let Ok(now) = core.contents().await else { return };
-        if known != now {
-            tracing::info!("Configuration file change detected, reloading the configuration.");
-            // What went wrong was logged, and the configuration in force stays.
-            let _ = core.reload().await;
-            // The configuration may name other files now.
-            let Ok(now) = core.contents().await else { return };
-            known = now;
-        }
-    }
-}
-
-/// Says what opening the storage found.
-fn report_opening(db: &Db) {
-    let report = db.opened();
-    for (damage, lost) in &report.damage {
-        tracing::warn!(%damage, ?lost, "the log was damaged: everything before that is there");
-    }
-    for quarantined in db.quarantined() {
-        tracing::warn!(?quarantined, "a block is damaged and was put aside");
-    }
-    tracing::info!(series = report.series, samples = report.samples, "TSDB started");
-}
-
-/// The lifecycle over HTTP.
-struct Control(Weak<Core>);
-
-impl Lifecycle for Control {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
-        Box::pin(async {
-            match self.0.upgrade() {
-                Some(core) => core.reload().await.map_err(|error| error.to_string()),
-                None => Err("the server is shutting down".to_owned()),
-            }
-        })
-    }
-
-    fn quit(&self) {
-        if let Some(core) = self.0.upgrade() {
-            core.stop.send_replace(true);
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use ferula_model::{Matcher, TimeRange, Timestamp};
 
 use crate::api::{Admin, BuildInfo, Cardinality, RuntimeInfo, Status, WalReplay};
-use crate::monitor::{Core, host_name};
+use crate::parts::{Core, host_name};
 
 /// The pages below `/api/v1/status`.
 pub(crate) struct StatusPages {

@@ -18,7 +18,7 @@ use ferula_promql::{Engine, Statistics};
 use http::StatusCode;
 
 use crate::api::BuildInfo;
-use crate::monitor::Core;
+use crate::parts::Core;
 use crate::remote::write::WriteSummary;
 use crate::server::RequestObserver;
 
