@@ -26,6 +26,15 @@ use crate::syntax::{self, Dialect};
 use crate::value::Answer;
 
 /// What an engine is made of. Defaults are upstream's.
+///
+/// ```
+/// use ferula_promql::EngineOptions;
+///
+/// let mut options = EngineOptions::default();
+/// options.max_bytes_together = 512 << 20;
+/// options.threads = 2;
+/// assert_eq!(options.lookback.as_secs(), 300);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineOptions {
@@ -85,6 +94,20 @@ impl Default for EngineOptions {
 }
 
 /// What one query may have different from its engine.
+///
+/// ```
+/// use std::time::Duration;
+/// use ferula_model::Timestamp;
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let mut options = QueryOptions::default();
+/// options.timeout = Some(Duration::from_secs(5));
+/// options.statistics = true;
+/// let answer = Engine::new(EngineOptions::default()).instant(&MemoryStorage::new(), "up", Timestamp(0), &options)?;
+/// assert_eq!(answer.statistics.samples.total_queryable, 0);
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct QueryOptions {
@@ -103,6 +126,19 @@ pub struct QueryOptions {
 }
 
 /// Lets the asker of a query give up: clones share one flag, which the engine looks at before each series.
+///
+/// ```
+/// use ferula_model::Timestamp;
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{CancelToken, Engine, EngineOptions, QueryError, QueryOptions};
+///
+/// let mut options = QueryOptions::default();
+/// options.cancel = CancelToken::new();
+/// let for_another_thread = options.cancel.clone();
+/// for_another_thread.cancel();
+/// let outcome = Engine::new(EngineOptions::default()).instant(&MemoryStorage::new(), "up", Timestamp(0), &options);
+/// assert!(matches!(outcome, Err(QueryError::Canceled { .. })));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
@@ -124,6 +160,32 @@ impl CancelToken {
 }
 
 /// Is told which queries run: an active-query log, a metric, a monitor.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::sync::Arc;
+/// use ferula_model::Timestamp;
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryObserver, QueryOptions};
+///
+/// #[derive(Debug, Default)]
+/// struct Count(AtomicU64);
+///
+/// impl QueryObserver for Count {
+///     fn started(&self, _query: &str) -> u64 {
+///         self.0.fetch_add(1, Ordering::Relaxed)
+///     }
+///
+///     fn finished(&self, _token: u64) {}
+/// }
+///
+/// let count = Arc::new(Count::default());
+/// let mut options = EngineOptions::default();
+/// options.observer = Some(count.clone());
+/// Engine::new(options).instant(&MemoryStorage::new(), "1", Timestamp(0), &QueryOptions::default())?;
+/// assert_eq!(count.0.load(Ordering::Relaxed), 1);
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 pub trait QueryObserver: Send + Sync + std::fmt::Debug {
     /// A query has left the queue and begins. The answer is given back when it ends.
     fn started(&self, query: &str) -> u64;
@@ -133,6 +195,13 @@ pub trait QueryObserver: Send + Sync + std::fmt::Debug {
 }
 
 /// What an engine has done since it was made.
+///
+/// ```
+/// use ferula_promql::{Engine, EngineOptions};
+///
+/// let statistics = Engine::new(EngineOptions::default()).statistics();
+/// assert_eq!((statistics.active, statistics.max_concurrency), (0, 20));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EngineStatistics {

@@ -6,6 +6,17 @@ use ferula_model::SelectError;
 use thiserror::Error;
 
 /// Why a query has no answer. The texts are upstream's where clients match on them.
+///
+/// ```
+/// use ferula_model::Timestamp;
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryError, QueryOptions};
+///
+/// let engine = Engine::new(EngineOptions::default());
+/// let error = engine.instant(&MemoryStorage::new(), "sum(", Timestamp(0), &QueryOptions::default()).unwrap_err();
+/// assert!(matches!(error, QueryError::Parse(_)));
+/// assert!(!error.is_retryable());
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum QueryError {

@@ -5,6 +5,20 @@ use std::time::Duration;
 use ferula_model::Timestamp;
 
 /// The cost of one query, as `stats=all` of the HTTP API reports it.
+///
+/// ```
+/// use ferula_model::{Labels, Sample, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up"), ("job", "api")]), Sample::float(Timestamp(0), 1.0));
+/// let engine = Engine::new(EngineOptions::default());
+/// let answer = engine.instant(&storage, "up", Timestamp(0), &QueryOptions::default())?;
+/// assert_eq!(answer.statistics.samples.read, 1);
+/// assert!(answer.statistics.timings.exec_total >= answer.statistics.timings.inner_eval);
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -15,6 +29,13 @@ pub struct Statistics {
 }
 
 /// Where the time of a query went.
+///
+/// ```
+/// use ferula_promql::Timings;
+///
+/// let timings = Timings::default();
+/// assert!(timings.exec_queue.is_zero(), "nothing ran");
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Timings {
@@ -33,6 +54,22 @@ pub struct Timings {
 }
 
 /// How many samples a query touched. A histogram counts for as many samples as it is large (upstream's measure).
+///
+/// ```
+/// use ferula_model::{Labels, Sample, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up"), ("job", "api")]), Sample::float(Timestamp(0), 1.0));
+/// let engine = Engine::new(EngineOptions::default());
+/// let mut options = QueryOptions::default();
+/// options.statistics = true;
+/// let answer = engine.instant(&storage, "count_over_time(up[5m])", Timestamp(0), &options)?;
+/// let samples = &answer.statistics.samples;
+/// assert_eq!((samples.total_queryable, samples.read), (1, 1));
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SampleStatistics {

@@ -12,6 +12,22 @@ use crate::error::QueryError;
 use crate::stats::Statistics;
 
 /// What a query evaluated to.
+///
+/// ```
+/// use ferula_model::{Labels, Sample, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions, Value};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up"), ("job", "api")]), Sample::float(Timestamp(0), 1.0));
+/// let engine = Engine::new(EngineOptions::default());
+/// let answer = engine.instant(&storage, "vector(2)", Timestamp(0), &QueryOptions::default())?;
+/// match &answer.value {
+///     Value::Vector(samples) => assert_eq!(samples.len(), 1),
+///     other => panic!("a {}?", other.type_name()),
+/// }
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Value {
     /// A number without labels.
@@ -47,6 +63,21 @@ impl Value {
 }
 
 /// One sample of a [`Value::Vector`].
+///
+/// ```
+/// use ferula_model::{Labels, Sample, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up"), ("job", "api")]), Sample::float(Timestamp(0), 1.0));
+/// let engine = Engine::new(EngineOptions::default());
+/// let answer = engine.instant(&storage, "up * 2", Timestamp(0), &QueryOptions::default())?;
+/// let sample = &answer.vector()?[0];
+/// assert_eq!(sample.labels.to_string(), r#"{job="api"}"#);
+/// assert!(matches!(sample.value, ferula_model::Value::Float(2.0)));
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct VectorSample {
     /// The series.
@@ -58,6 +89,20 @@ pub struct VectorSample {
 }
 
 /// One series of a [`Value::Matrix`]: floats and histograms, each by rising time; no moment has both.
+///
+/// ```
+/// use ferula_model::{Labels, Sample, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up"), ("job", "api")]), Sample::float(Timestamp(0), 1.0));
+/// let engine = Engine::new(EngineOptions::default());
+/// let answer = engine.instant(&storage, "up[5m]", Timestamp(0), &QueryOptions::default())?;
+/// let series = &answer.matrix()?[0];
+/// assert_eq!(series.points().count(), 1);
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     /// Which series.
@@ -89,6 +134,14 @@ impl Series {
 }
 
 /// A float at a moment.
+///
+/// ```
+/// use ferula_model::Timestamp;
+/// use ferula_promql::FloatPoint;
+///
+/// let point = FloatPoint { at: Timestamp(60_000), value: 1.5 };
+/// assert_eq!(point.at.as_secs_f64() * point.value, 90.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FloatPoint {
     /// When.
@@ -98,6 +151,15 @@ pub struct FloatPoint {
 }
 
 /// A histogram at a moment.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ferula_model::{FloatHistogram, Timestamp};
+/// use ferula_promql::HistogramPoint;
+///
+/// let point = HistogramPoint { at: Timestamp(0), histogram: Arc::new(FloatHistogram::default()) };
+/// assert_eq!(point.histogram.count, 0.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct HistogramPoint {
     /// When.
@@ -107,6 +169,21 @@ pub struct HistogramPoint {
 }
 
 /// The answer to a query.
+///
+/// ```
+/// use ferula_model::{Labels, Sample, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up"), ("job", "api")]), Sample::float(Timestamp(0), 1.0));
+/// let engine = Engine::new(EngineOptions::default());
+/// let answer = engine.instant(&storage, "rate(up[5m])", Timestamp(0), &QueryOptions::default())?;
+/// assert!(answer.vector()?.is_empty(), "one sample has no rate");
+/// assert!(answer.scalar().is_err());
+/// assert!(answer.warnings.is_empty());
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// What the query evaluated to.

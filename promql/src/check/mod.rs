@@ -26,6 +26,17 @@ pub(crate) use verify::verify;
 use crate::syntax::{ParseErrorKind, Span};
 
 /// The first mistake in a tree that is not well typed.
+///
+/// ```
+/// use ferula_promql::check::lower;
+/// use ferula_promql::syntax::ast::{Expr, Unary};
+/// use ferula_promql::syntax::{Features, Span, parse};
+///
+/// // The parser refuses such a tree; a program can build it.
+/// let text = parse("\"text\"", &Features::default()).unwrap();
+/// let negated = Expr::Unary(Unary { negative: true, expr: Box::new(text), span: Span::default() });
+/// assert!(lower(negated).unwrap_err().message.starts_with("unary expression only allowed"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct TypeError {

@@ -16,6 +16,15 @@ use crate::syntax::ast::{
 use crate::syntax::span::Span;
 
 /// A query of one of the four types.
+///
+/// ```
+/// use ferula_promql::check::{Range, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("up[5m]", &Features::all()).unwrap()).unwrap();
+/// let Typed::Range(range) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(range, Range::Selector(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Typed {
     /// One float per step.
@@ -29,6 +38,15 @@ pub enum Typed {
 }
 
 /// An expression with one float per step.
+///
+/// ```
+/// use ferula_promql::check::{Scalar, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("(5m)", &Features::all()).unwrap()).unwrap();
+/// let Typed::Scalar(scalar) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(scalar, Scalar::Number(300.0)));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Scalar {
     /// A literal.
@@ -42,6 +60,15 @@ pub enum Scalar {
 }
 
 /// An operation on two scalars.
+///
+/// ```
+/// use ferula_promql::check::{Scalar, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("1 + 2", &Features::all()).unwrap()).unwrap();
+/// let Typed::Scalar(Scalar::Binary(sum)) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(sum.left, Scalar::Number(1.0)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ScalarBinary {
     /// Which one. A comparison answers 0 or 1.
@@ -55,6 +82,15 @@ pub struct ScalarBinary {
 }
 
 /// Operations on two scalars.
+///
+/// ```
+/// use ferula_promql::check::{CompareOp, Scalar, ScalarOp, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("1 < bool 2", &Features::all()).unwrap()).unwrap();
+/// let Typed::Scalar(Scalar::Binary(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.op, ScalarOp::Compare(CompareOp::Less));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScalarOp {
     /// Arithmetic.
@@ -66,6 +102,15 @@ pub enum ScalarOp {
 }
 
 /// An expression with one sample per series and step.
+///
+/// ```
+/// use ferula_promql::check::{Instant, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("-up", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(instant) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(instant, Instant::Negate(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Instant {
     /// A selector.
@@ -85,6 +130,15 @@ pub enum Instant {
 }
 
 /// An aggregation.
+///
+/// ```
+/// use ferula_promql::check::{Instant, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("sum by (job) (up)", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Aggregate(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.grouping.labels, ["job"]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     /// Which one.
@@ -102,6 +156,15 @@ pub struct Aggregate {
 }
 
 /// The first argument of an aggregation that takes two.
+///
+/// ```
+/// use ferula_promql::check::{AggregateParam, Instant, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("topk(3, up)", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Aggregate(node)) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(node.param, AggregateParam::Scalar { .. }));
+/// ```
 #[derive(Clone, Debug)]
 pub enum AggregateParam {
     /// It takes none.
@@ -118,6 +181,15 @@ pub enum AggregateParam {
 }
 
 /// An operation between a vector and a scalar.
+///
+/// ```
+/// use ferula_promql::check::{Instant, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("2 * up", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::WithScalar(node)) = typed else { panic!("{typed:?}") };
+/// assert!(node.scalar_left);
+/// ```
 #[derive(Clone, Debug)]
 pub struct WithScalar {
     /// Which one.
@@ -133,6 +205,15 @@ pub struct WithScalar {
 }
 
 /// An operation between two vectors, series by series.
+///
+/// ```
+/// use ferula_promql::check::{ArithmeticOp, Instant, Typed, VectorOp, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("a / b", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Join(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.op, VectorOp::Arithmetic(ArithmeticOp::Div));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Join {
     /// Which one.
@@ -148,6 +229,16 @@ pub struct Join {
 }
 
 /// A set operation between two vectors.
+///
+/// ```
+/// use ferula_promql::check::{Instant, SetOp, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("a unless on (job) b", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Set(node)) = typed else { panic!("{typed:?}") };
+/// assert!(node.on);
+/// assert_eq!((node.op, node.labels.as_slice()), (SetOp::Unless, ["job".to_owned()].as_slice()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Set {
     /// Which one.
@@ -165,6 +256,12 @@ pub struct Set {
 }
 
 /// Operations in which a vector takes part, sample by sample.
+///
+/// ```
+/// use ferula_promql::check::{CompareOp, VectorOp};
+///
+/// assert_eq!(VectorOp::Filter(CompareOp::Less).as_str(), "<");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VectorOp {
     /// Arithmetic: the metric name is dropped.
@@ -178,6 +275,15 @@ pub enum VectorOp {
 }
 
 /// Arithmetic operators.
+///
+/// ```
+/// use ferula_promql::check::{ArithmeticOp, Instant, Typed, VectorOp, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("up ^ 2", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::WithScalar(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.op, VectorOp::Arithmetic(ArithmeticOp::Pow));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ArithmeticOp {
     /// `+`
@@ -197,6 +303,15 @@ pub enum ArithmeticOp {
 }
 
 /// Comparison operators.
+///
+/// ```
+/// use ferula_promql::check::{CompareOp, Instant, Typed, VectorOp, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("up == 1", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::WithScalar(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.op, VectorOp::Filter(CompareOp::Equal));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CompareOp {
     /// `==`
@@ -214,6 +329,15 @@ pub enum CompareOp {
 }
 
 /// Trim operators.
+///
+/// ```
+/// use ferula_promql::check::{Instant, TrimOp, Typed, VectorOp, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("up </ 1", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::WithScalar(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.op, VectorOp::Trim(TrimOp::Upper));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrimOp {
     /// `>/`: observations above the bound stay.
@@ -223,6 +347,15 @@ pub enum TrimOp {
 }
 
 /// Set operators.
+///
+/// ```
+/// use ferula_promql::check::{Instant, SetOp, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("a or b", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Set(node)) = typed else { panic!("{typed:?}") };
+/// assert_eq!(node.op, SetOp::Or);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetOp {
     /// `and`
@@ -234,6 +367,15 @@ pub enum SetOp {
 }
 
 /// A function call with arguments of the right number and types.
+///
+/// ```
+/// use ferula_promql::check::{Instant, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("round(up, 5)", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Call(call)) = typed else { panic!("{typed:?}") };
+/// assert_eq!((call.function.name(), call.args.len()), ("round", 2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Which function.
@@ -245,6 +387,15 @@ pub struct Call {
 }
 
 /// An argument of a call.
+///
+/// ```
+/// use ferula_promql::check::{Instant, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("abs(up)", &Features::all()).unwrap()).unwrap();
+/// let Typed::Instant(Instant::Call(call)) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(call.args[0].value, Typed::Instant(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Arg {
     /// What it is.
@@ -254,6 +405,15 @@ pub struct Arg {
 }
 
 /// An expression with a window of samples per series and step.
+///
+/// ```
+/// use ferula_promql::check::{Range, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("up[1h:1m]", &Features::all()).unwrap()).unwrap();
+/// let Typed::Range(range) = typed else { panic!("{typed:?}") };
+/// assert!(matches!(range, Range::Subquery(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Range {
     /// A range selector.
@@ -263,6 +423,15 @@ pub enum Range {
 }
 
 /// An instant expression evaluated at many moments of a window.
+///
+/// ```
+/// use ferula_promql::check::{Range, Typed, lower};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let typed = lower(parse("up[1h:]", &Features::all()).unwrap()).unwrap();
+/// let Typed::Range(Range::Subquery(subquery)) = typed else { panic!("{typed:?}") };
+/// assert!(subquery.step.is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Subquery {
     /// What is evaluated.

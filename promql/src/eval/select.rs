@@ -12,6 +12,7 @@ use ferula_model::{
 };
 
 use super::label_sets::PairHasher;
+use super::limits::Hold;
 use super::steps::{StepVector, histogram_samples};
 use super::{Env, Head, Operator, Worker, is_metadata_label};
 use crate::error::QueryError;
@@ -81,6 +82,8 @@ pub(crate) struct Selection<'q> {
     pub(crate) heads: Vec<Head>,
     /// The heads have only some labels; that the series differ in others than the name is known.
     pub(crate) is_distinct: bool,
+    /// The heads, which grow with what is read: few bytes for each series.
+    _held: Hold,
     range: TimeRange,
     statistics_only: bool,
     env: &'q Env<'q>,
@@ -150,7 +153,9 @@ impl<'q> Selection<'q> {
             .and_then(|projection| projected_heads(&*set, projection, selector.has_one_name()));
         let is_distinct = projected.is_some();
         let heads = projected.unwrap_or_else(|| (0..set.len()).map(|index| Head::new(set.labels(index))).collect());
-        Ok(Self { set, heads, is_distinct, range, statistics_only: selector.statistics_only, env })
+        let labels: u64 = if is_distinct { 0 } else { heads.iter().map(|head| head.labels.heap_bytes() as u64).sum() };
+        let held = env.limits.hold(0, labels + (heads.len() * size_of::<Head>()) as u64)?;
+        Ok(Self { set, heads, is_distinct, _held: held, range, statistics_only: selector.statistics_only, env })
     }
 
     /// Reads a series into `worker.columns`, and its histograms as floats beside them.

@@ -41,6 +41,15 @@ use crate::syntax::ast::ValueType::{self, Matrix, Scalar, String, Vector};
 use crate::syntax::ast::{AggregateOp, Extension};
 
 /// The facts about a function.
+///
+/// ```
+/// use ferula_promql::functions::FunctionId;
+/// use ferula_promql::syntax::ValueType;
+///
+/// let signature = FunctionId::Rate.signature();
+/// assert_eq!((signature.name, signature.args), ("rate", [ValueType::Matrix].as_slice()));
+/// assert!(!signature.keeps_name);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// As written in a query.
@@ -65,6 +74,13 @@ pub struct Signature {
 }
 
 /// How often the last argument of a function may appear.
+///
+/// ```
+/// use ferula_promql::functions::{FunctionId, Variadic};
+///
+/// assert_eq!(FunctionId::Round.signature().variadic, Variadic::UpTo(1));
+/// assert_eq!(FunctionId::Abs.signature().variadic, Variadic::No);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variadic {
     /// Exactly once.
@@ -268,6 +284,13 @@ impl FunctionId {
 }
 
 /// What a call names: a function of the language, or one that the host added.
+///
+/// ```
+/// use ferula_promql::functions::{Function, FunctionId};
+///
+/// let function = Function::Builtin(FunctionId::Rate);
+/// assert_eq!((function.name(), function.args_min(), function.args_max()), ("rate", 1, Some(1)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Function {
     /// A function of the language.
@@ -277,6 +300,16 @@ pub enum Function {
 }
 
 /// The facts about a function of the host.
+///
+/// ```
+/// use ferula_promql::functions::{FunctionRegistry, HostResult};
+/// use ferula_promql::syntax::ValueType;
+///
+/// let mut registry = FunctionRegistry::new();
+/// registry.register("answer", &[], ValueType::Scalar, |_, _| Ok(HostResult::Scalar(42.0)));
+/// let signature = registry.signatures().next().unwrap();
+/// assert_eq!((signature.name.as_str(), signature.returns), ("answer", ValueType::Scalar));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSignature {
     /// As written in a query: a legacy metric name that is no function of the language and no keyword.
@@ -378,6 +411,13 @@ impl Function {
 }
 
 /// The facts about an aggregation.
+///
+/// ```
+/// use ferula_promql::syntax::ast::AggregateOp;
+///
+/// assert!(AggregateOp::Topk.signature().selects);
+/// assert!(AggregateOp::Sum.signature().param.is_none());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AggregateSignature {
     /// As written in a query.

@@ -13,6 +13,24 @@ use super::{Function, FunctionId, HostSignature, Variadic};
 use crate::syntax::ast::ValueType;
 
 /// An argument of a host function at one step.
+///
+/// ```
+/// use ferula_model::Timestamp;
+/// use ferula_promql::functions::{FunctionRegistry, HostArgument, HostResult};
+/// use ferula_promql::syntax::ValueType;
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let mut options = EngineOptions::default();
+/// options.functions.register("half", &[ValueType::Scalar], ValueType::Scalar, |_, args| match args {
+///     [HostArgument::Scalar(number)] => Ok(HostResult::Scalar(number / 2.0)),
+///     _ => Err("one number, please".to_owned()),
+/// });
+/// let engine = Engine::new(options);
+/// let answer = engine.instant(&MemoryStorage::new(), "half(7)", Timestamp(5_000), &QueryOptions::default())?;
+/// assert_eq!(answer.scalar()?, 3.5);
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum HostArgument {
     /// A number.
@@ -26,6 +44,15 @@ pub enum HostArgument {
 }
 
 /// One sample of an instant vector.
+///
+/// ```
+/// use ferula_model::{Labels, Value};
+/// use ferula_promql::functions::{HostResult, HostSample};
+///
+/// let sample = HostSample { labels: Labels::from_pairs([("host", "a")]), value: Value::Float(1.0) };
+/// let result = HostResult::Vector(vec![sample]);
+/// assert!(matches!(result, HostResult::Vector(samples) if samples.len() == 1));
+/// ```
 #[derive(Clone, Debug)]
 pub struct HostSample {
     /// The series.
@@ -35,6 +62,14 @@ pub struct HostSample {
 }
 
 /// One series of a range vector.
+///
+/// ```
+/// use ferula_model::{Labels, Timestamp, Value};
+/// use ferula_promql::functions::HostSeries;
+///
+/// let series = HostSeries { labels: Labels::empty(), samples: vec![(Timestamp(0), Value::Float(1.0))] };
+/// assert_eq!(series.samples.len(), 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct HostSeries {
     /// The series.
@@ -44,6 +79,14 @@ pub struct HostSeries {
 }
 
 /// What a host function answers.
+///
+/// ```
+/// use ferula_promql::functions::HostResult;
+///
+/// let answer = |found: Option<f64>| found.map(HostResult::Scalar).ok_or("nothing found".to_owned());
+/// assert!(matches!(answer(Some(1.0)), Ok(HostResult::Scalar(_))));
+/// assert!(answer(None).is_err());
+/// ```
 #[derive(Clone, Debug)]
 pub enum HostResult {
     /// A number.
@@ -53,6 +96,23 @@ pub enum HostResult {
 }
 
 /// What a host function is told besides its arguments.
+///
+/// ```
+/// use ferula_model::Timestamp;
+/// use ferula_promql::functions::{FunctionRegistry, HostResult};
+/// use ferula_promql::syntax::ValueType;
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let mut options = EngineOptions::default();
+/// options.functions.register("now_millis", &[], ValueType::Scalar, |context, _| {
+///     Ok(HostResult::Scalar(context.at.as_millis() as f64))
+/// });
+/// let engine = Engine::new(options);
+/// let answer = engine.instant(&MemoryStorage::new(), "now_millis()", Timestamp(5_000), &QueryOptions::default())?;
+/// assert_eq!(answer.scalar()?, 5_000.0);
+/// # Ok::<(), ferula_promql::QueryError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct HostContext {
@@ -61,6 +121,13 @@ pub struct HostContext {
 }
 
 /// A host function: arguments at one step to a result, or an error text that ends the query.
+///
+/// ```
+/// use ferula_promql::functions::{HostFunction, HostResult};
+///
+/// let answer: Box<HostFunction> = Box::new(|_, _| Ok(HostResult::Scalar(42.0)));
+/// drop(answer);
+/// ```
 pub type HostFunction = dyn Fn(&HostContext, &[HostArgument]) -> Result<HostResult, String> + Send + Sync;
 
 /// The functions a host adds to the language.

@@ -8,6 +8,21 @@ use crate::eval::select::{Reach, Reference};
 use crate::eval::subquery::inner_grid;
 
 /// What a query would cost at most, judged before it runs.
+///
+/// ```
+/// use std::time::Duration;
+/// use ferula_model::{Labels, Sample, StepGrid, Timestamp};
+/// use ferula_promql::testing::MemoryStorage;
+/// use ferula_promql::{Engine, EngineOptions, QueryOptions};
+///
+/// let storage = MemoryStorage::new();
+/// storage.insert(&Labels::from_pairs([("__name__", "up")]), Sample::float(Timestamp(0), 1.0));
+/// let grid = StepGrid::new(Timestamp(0), Timestamp(60_000), Duration::from_secs(30))?;
+/// let estimate =
+///     Engine::new(EngineOptions::default()).estimate(&storage, "rate(up[5m])", grid, &QueryOptions::default())?;
+/// assert_eq!((estimate.series, estimate.steps, estimate.series_steps), (1, 3, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Estimate {

@@ -11,6 +11,16 @@ use super::span::Span;
 use crate::functions::Function;
 
 /// An expression.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("sum(up) / 2", &Features::default())?;
+/// let Expr::Binary(division) = &expr else { panic!("{expr}") };
+/// assert_eq!((division.left.to_string(), division.right.to_string()), ("sum(up)".into(), "2".into()));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Expr {
@@ -37,6 +47,14 @@ pub enum Expr {
 }
 
 /// The four types of PromQL.
+///
+/// ```
+/// use ferula_promql::syntax::{Features, ValueType, parse};
+///
+/// assert_eq!(parse("rate(up[5m])", &Features::default())?.value_type(), ValueType::Vector);
+/// assert_eq!(ValueType::Matrix.documented(), "range vector");
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueType {
     /// One float per step.
@@ -72,6 +90,17 @@ impl ValueType {
 }
 
 /// A number, written as such or as a duration.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("5m", &Features::default())?;
+/// let Expr::Number(number) = &expr else { panic!("{expr}") };
+/// assert!(number.is_duration);
+/// assert_eq!(number.value, 300.0);
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NumberLiteral {
     /// The number; of a duration, its seconds.
@@ -83,6 +112,16 @@ pub struct NumberLiteral {
 }
 
 /// A string.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse(r"'a\tb'", &Features::default())?;
+/// let Expr::String(literal) = &expr else { panic!("{expr}") };
+/// assert_eq!(literal.text, "a\tb");
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StringLiteral {
     /// The text without quotes and escapes. Bytes that are not UTF-8 (`"\xff"`) appear as U+FFFD.
@@ -94,6 +133,17 @@ pub struct StringLiteral {
 }
 
 /// Chooses series, and of each the newest sample within the lookback.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up{job!=\"x\"}", &Features::default())?;
+/// let Expr::Selector(selector) = &expr else { panic!("{expr}") };
+/// assert_eq!(selector.name.as_deref(), Some("up"));
+/// assert_eq!(selector.matchers.len(), 2);
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct VectorSelector {
     /// The metric name, if it stood before the braces.
@@ -110,6 +160,16 @@ pub struct VectorSelector {
 }
 
 /// Chooses series, and of each the samples of a range.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{Expr, Length};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up[5m]", &Features::default())?;
+/// let Expr::Matrix(matrix) = &expr else { panic!("{expr}") };
+/// assert_eq!(matrix.range, Length::Nanos(300_000_000_000));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MatrixSelector {
     /// Which series. Modifiers that stand behind the brackets are found here.
@@ -121,6 +181,17 @@ pub struct MatrixSelector {
 }
 
 /// An instant expression evaluated at many moments of a range.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up[1h:5m]", &Features::default())?;
+/// let Expr::Subquery(subquery) = &expr else { panic!("{expr}") };
+/// assert_eq!(subquery.expr.to_string(), "up");
+/// assert!(subquery.step.is_some());
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Subquery {
     /// What is evaluated.
@@ -136,6 +207,17 @@ pub struct Subquery {
 }
 
 /// `offset` and `@` of a selector, range or subquery.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{At, Expr};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up offset 1m @ 60", &Features::default())?;
+/// let Expr::Selector(selector) = &expr else { panic!("{expr}") };
+/// assert_eq!(selector.modifiers.at, Some(At::Timestamp(60_000)));
+/// assert!(selector.modifiers.offset.is_some());
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Modifiers {
     /// `offset`: how much earlier to look; negative for later.
@@ -145,6 +227,16 @@ pub struct Modifiers {
 }
 
 /// The operand of `@`.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{At, Expr};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up @ end()", &Features::default())?;
+/// let Expr::Selector(selector) = &expr else { panic!("{expr}") };
+/// assert_eq!(selector.modifiers.at, Some(At::End));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum At {
     /// A moment, in milliseconds since the epoch.
@@ -156,6 +248,16 @@ pub enum At {
 }
 
 /// How a selector treats the borders of its window.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{Expr, Extension};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up[5m] anchored", &Features::all())?;
+/// let Expr::Matrix(matrix) = &expr else { panic!("{expr}") };
+/// assert_eq!(matrix.selector.extension, Some(Extension::Anchored));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extension {
     /// `anchored`: the newest sample at or before the start of the window counts as its first.
@@ -175,6 +277,16 @@ impl Extension {
 }
 
 /// A length of time in brackets or behind `offset`.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{Expr, Length};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up[2 * step()]", &Features::all())?;
+/// let Expr::Matrix(matrix) = &expr else { panic!("{expr}") };
+/// assert!(matches!(matrix.range, Length::Expr(_)));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Length {
     /// A literal, in nanoseconds; negative only behind `offset`.
@@ -184,6 +296,18 @@ pub enum Length {
 }
 
 /// An expression over lengths of time. Its numbers are seconds.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{Expr, Length};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up[2 * step()]", &Features::all())?;
+/// let Expr::Matrix(matrix) = &expr else { panic!("{expr}") };
+/// let Length::Expr(length) = &matrix.range else { panic!() };
+/// let times = ferula_promql::syntax::duration::QueryTimes { step_millis: 15_000, range_millis: 0 };
+/// assert_eq!(length.resolve(times, false), Ok(30_000));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum DurationExpr {
@@ -223,6 +347,12 @@ pub enum DurationExpr {
 }
 
 /// What a [`DurationExpr::Binary`] does.
+///
+/// ```
+/// use ferula_promql::syntax::ast::DurationOp;
+///
+/// assert_eq!(DurationOp::Max.as_str(), "max_of");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DurationOp {
     /// `+`
@@ -260,6 +390,16 @@ impl DurationOp {
 }
 
 /// A function call.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("rate(up[5m])", &Features::default())?;
+/// let Expr::Call(call) = &expr else { panic!("{expr}") };
+/// assert_eq!((call.function.name(), call.args.len()), ("rate", 1));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Which function.
@@ -271,6 +411,17 @@ pub struct Call {
 }
 
 /// An aggregation over the series of an instant vector.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{AggregateOp, Expr};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("topk by (job) (3, up)", &Features::default())?;
+/// let Expr::Aggregate(node) = &expr else { panic!("{expr}") };
+/// assert_eq!(node.op, AggregateOp::Topk);
+/// assert!(node.param.is_some());
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     /// Which aggregation.
@@ -286,6 +437,17 @@ pub struct Aggregate {
 }
 
 /// `by (...)` or `without (...)`.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("sum without (job) (up)", &Features::default())?;
+/// let Expr::Aggregate(node) = &expr else { panic!("{expr}") };
+/// assert!(node.grouping.without);
+/// assert_eq!(node.grouping.labels, ["job"]);
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grouping {
     /// Whether the labels are those to leave out.
@@ -295,6 +457,12 @@ pub struct Grouping {
 }
 
 /// The aggregations. Names, parameters and flags stand in [`functions`](crate::functions).
+///
+/// ```
+/// use ferula_promql::syntax::ast::AggregateOp;
+///
+/// assert_eq!(AggregateOp::CountValues.name(), "count_values");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is the aggregation of that name")]
 pub enum AggregateOp {
@@ -315,6 +483,17 @@ pub enum AggregateOp {
 }
 
 /// An operation on two operands.
+///
+/// ```
+/// use ferula_promql::syntax::ast::{BinaryOp, Expr};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up > bool 1", &Features::default())?;
+/// let Expr::Binary(node) = &expr else { panic!("{expr}") };
+/// assert_eq!(node.op, BinaryOp::Greater);
+/// assert!(node.return_bool);
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Binary {
     /// Which operation.
@@ -332,6 +511,12 @@ pub struct Binary {
 }
 
 /// The operators between two operands.
+///
+/// ```
+/// use ferula_promql::syntax::ast::BinaryOp;
+///
+/// assert_eq!(BinaryOp::Unless.as_str(), "unless");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryOp {
     /// `+`
@@ -424,6 +609,18 @@ impl BinaryOp {
 }
 
 /// How series of two sides find each other.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("a * on (job) group_left (env) b", &Features::default())?;
+/// let Expr::Binary(node) = &expr else { panic!("{expr}") };
+/// let matching = node.matching.as_ref().unwrap();
+/// assert!(matching.on);
+/// assert_eq!((matching.labels.as_slice(), matching.include.as_slice()), (["job".to_owned()].as_slice(), ["env".to_owned()].as_slice()));
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VectorMatching {
     /// How many partners a series may have.
@@ -441,6 +638,12 @@ pub struct VectorMatching {
 }
 
 /// How many partners a series may have on the other side.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Cardinality;
+///
+/// assert_ne!(Cardinality::ManyToOne.as_str(), Cardinality::OneToMany.as_str());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Cardinality {
     /// One on either side.
@@ -467,6 +670,16 @@ impl Cardinality {
 }
 
 /// A sign before an operand.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("-up", &Features::default())?;
+/// let Expr::Unary(node) = &expr else { panic!("{expr}") };
+/// assert!(node.negative);
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Unary {
     /// Whether the sign is minus.
@@ -478,6 +691,16 @@ pub struct Unary {
 }
 
 /// An expression in parentheses.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("(up)", &Features::default())?;
+/// let Expr::Paren(node) = &expr else { panic!("{expr}") };
+/// assert_eq!(node.expr.to_string(), "up");
+/// # Ok::<(), ferula_promql::syntax::ParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Paren {
     /// What stands inside.

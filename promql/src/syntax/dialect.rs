@@ -5,6 +5,13 @@ use std::sync::Arc;
 use crate::functions::HostSignature;
 
 /// The language as one engine speaks it.
+///
+/// ```
+/// use ferula_promql::syntax::{Dialect, Features, parse_with};
+///
+/// let dialect = Dialect { features: Features::all(), functions: Vec::new() };
+/// assert!(parse_with("limitk(3, up)", &dialect).is_ok());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Dialect {
     /// The experimental parts.

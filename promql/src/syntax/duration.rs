@@ -6,6 +6,17 @@ use super::ast::{DurationExpr, DurationOp, Length};
 use super::span::Span;
 
 /// A length that cannot be computed for this query.
+///
+/// ```
+/// use ferula_promql::syntax::ast::Expr;
+/// use ferula_promql::syntax::duration::{LengthProblem, QueryTimes};
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let expr = parse("up[5m / step()]", &Features::all()).unwrap();
+/// let Expr::Matrix(matrix) = expr else { panic!("{expr}") };
+/// let instant = QueryTimes { step_millis: 0, range_millis: 0 };
+/// assert_eq!(matrix.range.millis(instant, false).unwrap_err().problem, LengthProblem::DivisionByZero);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{}:{}: {}", .span.start, .span.end, .problem)]
 pub struct LengthError {
@@ -16,6 +27,12 @@ pub struct LengthError {
 }
 
 /// What is wrong with a length.
+///
+/// ```
+/// use ferula_promql::syntax::duration::LengthProblem;
+///
+/// assert_eq!(LengthProblem::NotPositive.to_string(), "duration must be greater than 0");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LengthProblem {
@@ -34,6 +51,13 @@ pub enum LengthProblem {
 }
 
 /// What duration expressions may ask about the query they stand in.
+///
+/// ```
+/// use ferula_promql::syntax::duration::QueryTimes;
+///
+/// let instant_query = QueryTimes::default();
+/// assert_eq!((instant_query.step_millis, instant_query.range_millis), (0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryTimes {
     /// The step in milliseconds; 0 for an instant query.

@@ -29,6 +29,14 @@ pub struct ParseError {
 }
 
 /// What sort of mistake a [`ParseError`] reports.
+///
+/// ```
+/// use ferula_promql::syntax::{Features, ParseErrorKind, parse};
+///
+/// let kind = |query| parse(query, &Features::default()).unwrap_err().kind();
+/// assert_eq!(kind("rate(up)"), ParseErrorKind::Type);
+/// assert_eq!(kind("nonsense(up)"), ParseErrorKind::Name);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParseErrorKind {

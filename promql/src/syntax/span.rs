@@ -52,6 +52,13 @@ impl Span {
 }
 
 /// A position as people count: both from 1, columns in bytes, as Prometheus prints them.
+///
+/// ```
+/// use ferula_promql::syntax::{Features, parse};
+///
+/// let error = parse("1 +\n  rate(up)", &Features::default()).unwrap_err();
+/// assert!(error.to_string().starts_with("2:8: "));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LineColumn {
     /// Line, from 1.

@@ -41,6 +41,14 @@ use crate::engine::EngineOptions;
 use crate::syntax::{Dialect, Features};
 
 /// How scripts are run.
+///
+/// ```
+/// use ferula_promql::testing::{Options, run_script};
+///
+/// let mut options = Options::default();
+/// options.engine.threads = 1;
+/// assert_eq!(run_script("eval instant at 0 1 + 1\n  2\n", &options).passed, 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The engine that is asked. Default: as upstream's test engine, with names removed at the end of the evaluation,
@@ -62,6 +70,13 @@ impl Default for Options {
 }
 
 /// What came of a script.
+///
+/// ```
+/// use ferula_promql::testing::{Options, run_script};
+///
+/// let report = run_script("eval instant at 0 1 + 1\n  3\n", &Options::default());
+/// assert_eq!((report.passed, report.failed, report.failures[0].line), (0, 1, 1));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Evaluations that gave what they should.
@@ -73,6 +88,13 @@ pub struct Report {
 }
 
 /// Something in a script that did not come out as it says.
+///
+/// ```
+/// use ferula_promql::testing::Failure;
+///
+/// let failure = Failure { line: 7, message: "up: nothing is there".to_owned() };
+/// assert_eq!(failure.to_string(), "7: up: nothing is there");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The line of the command, from 1.

@@ -79,6 +79,13 @@ pub(super) enum Text {
 }
 
 /// A line that is no part of the language.
+///
+/// ```
+/// use ferula_promql::testing::{Options, ScriptError, run_script};
+///
+/// let report = run_script("lode 1m\n", &Options::default());
+/// assert!(report.failures[0].message.contains(&ScriptError::UnknownCommand("lode".to_owned()).to_string()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ScriptError {

@@ -16,6 +16,13 @@ use crate::syntax::parse_series_name;
 const POINTS_MAX: u64 = 1_000_000;
 
 /// A series with its points.
+///
+/// ```
+/// use ferula_promql::testing::parse_series_line;
+///
+/// let line = parse_series_line("up 1 _ 2").unwrap();
+/// assert!(line.points[1].is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct SeriesLine {
     /// Which series.
@@ -25,6 +32,14 @@ pub struct SeriesLine {
 }
 
 /// A point of a [`SeriesLine`].
+///
+/// ```
+/// use ferula_model::Value;
+/// use ferula_promql::testing::parse_series_line;
+///
+/// let line = parse_series_line("up 1.5").unwrap();
+/// assert!(matches!(line.points[0].as_ref().map(|point| &point.value), Some(Value::Float(1.5))));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Point {
     /// A float, or a float histogram.
@@ -34,6 +49,12 @@ pub struct Point {
 }
 
 /// A line that is not in the notation for series.
+///
+/// ```
+/// use ferula_promql::testing::{SeriesLineError, parse_series_line};
+///
+/// assert_eq!(parse_series_line("up 0+1x99999999").unwrap_err(), SeriesLineError::TooManyPoints);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SeriesLineError {

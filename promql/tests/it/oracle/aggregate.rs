@@ -35,7 +35,7 @@ impl Oracle<'_> {
             }
             AggregateOp::CountValues => {
                 let AggregateParam::Label(label) = &node.param else { return Err(Fault::Unsure("no label")) };
-                count_values(&groups, &label.text, &node.grouping, &mut results);
+                count_values(&groups, &label.text, &node.grouping, &mut results)?;
             }
             AggregateOp::LimitRatio => return Err(Fault::Unsure("which series a hash chooses")),
             op => {
@@ -124,12 +124,18 @@ fn chosen(node: &Aggregate, mut members: Vec<Element>, count: usize) -> Outcome<
     Ok(members)
 }
 
-fn count_values(groups: &[(Labels, Vec<Element>)], label: &str, grouping: &Grouping, results: &mut Vec<Element>) {
+fn count_values(
+    groups: &[(Labels, Vec<Element>)],
+    label: &str,
+    grouping: &Grouping,
+    results: &mut Vec<Element>,
+) -> Outcome<()> {
     for (labels, members) in groups {
         for member in members {
             let text = match &member.value {
                 Value::Float(value) => format_float(*value, FloatForm::Plain),
-                Value::Histogram(histogram) => histogram.to_string(),
+                // Of a sum, every digit would have to be right.
+                Value::Histogram(_) => return Err(Fault::Unsure("a histogram as a label")),
             };
             let hidden = grouping.without && grouping.labels.iter().any(|name| name == label);
             let pairs = labels.iter().filter(|(name, _)| *name != label);
@@ -140,4 +146,5 @@ fn count_values(groups: &[(Labels, Vec<Element>)], label: &str, grouping: &Group
             }
         }
     }
+    Ok(())
 }
