@@ -52,6 +52,8 @@ pub fn read_families(body: &[u8], format: Format, options: &ParseOptions) -> Res
 struct Reader {
     openmetrics: bool,
     families: Vec<MetricFamily>,
+    /// Described, but without a metric so far. A family that gets none is none.
+    described: Option<MetricFamily>,
     /// Metrics of the last family by labels and time.
     metrics: HashMap<(Labels, Option<Timestamp>), usize>,
     buffer: LabelBuffer,
@@ -69,29 +71,39 @@ enum Part {
 }
 
 impl Reader {
-    /// The last family if it has this name, else a new one. What has metrics already stays what it is: another description
-    /// begins another family of the same name.
+    /// The family that is described: the last one if it has this name and is the `same`, else one that begins with its
+    /// first metric. What has metrics already stays what it is.
     fn described(&mut self, name: &str, same: impl Fn(&MetricFamily) -> bool) -> &mut MetricFamily {
-        let goes_on = |last: &MetricFamily| *last.name == *name && (last.metrics.is_empty() || same(last));
-        if !self.families.last().is_some_and(goes_on) {
-            self.metrics.clear();
-            self.families.push(MetricFamily::new(name, "", MetricType::Unknown));
+        let begun = self.described.take().filter(|family| *family.name == *name);
+        match self.families.last_mut().filter(|last| begun.is_none() && *last.name == *name && same(last)) {
+            Some(last) => last,
+            None => self.described.insert(begun.unwrap_or_else(|| MetricFamily::new(name, "", MetricType::Unknown))),
         }
-        let last = self.families.len() - 1;
-        &mut self.families[last]
+    }
+
+    /// A family with its first metric.
+    fn begin(&mut self, family: MetricFamily) {
+        self.metrics.clear();
+        self.families.push(family);
     }
 
     fn sample(&mut self, sample: &SampleEvent<'_>) {
         sample.labels(&mut self.buffer);
         let name = self.buffer.get(METRIC_NAME).unwrap_or_default().to_owned();
-        let part =
-            self.families.last().and_then(|family| part(family, &name, &self.buffer, sample.value, self.openmetrics));
-        let part = part.unwrap_or_else(|| {
-            // What fits no family is a family of its own, even if one of this name was there.
-            self.metrics.clear();
-            self.families.push(MetricFamily::new(&name, "", MetricType::Unknown));
-            Part::Whole
-        });
+        let part_of = |family: &MetricFamily| part(family, &name, &self.buffer, sample.value, self.openmetrics);
+        let begun = self.described.take().and_then(|family| Some((part_of(&family)?, family)));
+        let part = match (begun, self.families.last().and_then(part_of)) {
+            (Some((part, family)), _) => {
+                self.begin(family);
+                part
+            }
+            (None, Some(part)) => part,
+            (None, None) => {
+                // What fits no family is a family of its own, even if one of this name was there.
+                self.begin(MetricFamily::new(&name, "", MetricType::Unknown));
+                Part::Whole
+            }
+        };
         let family = self.families.last().map_or("", |family| &*family.name).to_owned();
         let apart = match part {
             Part::Bucket => "le",
@@ -109,6 +121,9 @@ impl Reader {
 
     fn histogram(&mut self, event: &HistogramEvent<'_>) {
         event.labels(&mut self.buffer);
+        if let Some(family) = self.described.take() {
+            self.begin(family);
+        }
         let labels = self.buffer.iter().filter(|(label, _)| *label != METRIC_NAME);
         let labels = Labels::from_pairs(labels);
         let metric = self.metric(labels, event.timestamp, false);
