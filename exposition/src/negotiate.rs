@@ -16,7 +16,7 @@
 
 use thiserror::Error;
 
-pub use crate::coding::Coding;
+pub use crate::coding::{Coding, UnpackError};
 use crate::encode::EncodeOptions;
 use crate::escape::Escaping;
 use crate::parser::Format;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferula_exposition::negotiate::{Negotiated, ScrapeProtocol, accept_header};
+use ferula_exposition::negotiate::{Coding, Negotiated, ScrapeProtocol, accept_header};
 use ferula_exposition::{
     Bucket, Escaping, Event, Format, HistogramValue, LabelBuffer, MetricFamily, MetricValue, ParseOptions, Parser,
     SummaryValue, encode_with,
@@ -102,12 +102,18 @@ impl Prometheus {
     }
 
     fn ask(&self, path: &str) -> Option<Value> {
+        serde_json::from_slice(&self.get(path, "identity")?.1).ok()
+    }
+
+    /// Head and body of an answer, whose body is packed as it comes.
+    fn get(&self, path: &str, accept_encoding: &str) -> Option<(String, Vec<u8>)> {
         let mut stream = TcpStream::connect(self.address).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\nAccept-Encoding: {accept_encoding}\r\n\r\n").ok()?;
         let mut response = Vec::new();
         stream.read_to_end(&mut response).ok()?;
         let start = response.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-        serde_json::from_slice(&response[start..]).ok()
+        let body = response.split_off(start);
+        Some((String::from_utf8(response).ok()?, body))
     }
 }
 
@@ -764,4 +770,38 @@ fn prometheus_reads_what_we_write_in_every_format() {
         let native = if protocol.format() == Format::Protobuf { "b c n" } else { "b c" };
         assert_eq!(ids.into_iter().collect::<Vec<_>>().join(" "), native, "{name}");
     }
+}
+
+#[test]
+fn what_prometheus_packs_is_unpacked() {
+    let Some(prometheus) = Prometheus::start("") else { return };
+    prometheus.wait_for("/api/v1/status/buildinfo", |answer| answer["data"].as_object().map(|_| ()));
+    let codings = Coding::ACCEPTED.split(", ").chain(["identity"]);
+    for word in codings {
+        let (head, packed) = prometheus.get("/metrics", word).unwrap();
+        let named = head.lines().find_map(|line| line.strip_prefix("Content-Encoding: "));
+        let coding = Coding::from_response(named).unwrap();
+        // zstd is built into the servers of some releases only; the others answer as they are.
+        if coding != Coding::Identity || word != "zstd" {
+            assert_eq!(coding.content_encoding().unwrap_or("identity"), word, "{head}");
+        }
+        let body = coding.unpack(&packed, 1 << 20).unwrap();
+        let samples = told(&body, Format::Text, &ParseOptions::default()).unwrap();
+        assert!(samples.len() > 100, "{word}: {samples:#?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "zstd")]
+fn what_we_pack_the_zstd_program_unpacks() {
+    let mut body = Vec::new();
+    encode_with(&families(), Format::Text, &Default::default(), &mut body);
+    let command = Command::new("zstd").args(["-dc"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = command else {
+        println!("there is no program zstd: not compared with it");
+        return;
+    };
+    child.stdin.take().unwrap().write_all(&Coding::Zstd.pack(body.clone())).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout == body);
 }
