@@ -5,9 +5,13 @@
 //! ```
 //!
 //! Each body is parsed by each parser in turn, round by round, so that a busy machine troubles all of them alike; the best
-//! round counts. `known` is what a scraper pays for series that it has seen before: keys and comments are compared with
-//! those of the last body and only values are read. `events` yields every sample with its raw key; `labels` decodes name
-//! and labels of every sample as well.
+//! round counts. `known` is the least that series cost which were seen before: keys and comments are compared with those of
+//! the last body and only values are read. `scraped` is all that a scrape of them costs between the transport and the
+//! storage, of a [`ScrapeManager`](ferula_scrape::ScrapeManager) with its series cache: a copy of the body, looking up,
+//! counting, reporting and appending to a storage that only counts. `events` yields every sample with its raw key;
+//! `labels` decodes name and labels of every sample as well.
+
+mod scraped;
 
 use std::hint::black_box;
 
@@ -17,12 +21,6 @@ use ferula_model::MetricType;
 const ROUNDS: usize = 15;
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("--events") {
-        let body = std::fs::read_to_string(std::env::args().nth(2).unwrap()).unwrap();
-        for _ in 0..20 { events(&body); }
-        println!("{} {}", std::mem::size_of::<Event<'_>>(), std::mem::size_of::<Option<Result<Event<'_>, ferula_exposition::ParseError>>>());
-        return;
-    }
     for path in std::env::args().skip(1) {
         match std::fs::read_to_string(&path) {
             Ok(body) => compare(&path, &body),
@@ -33,20 +31,22 @@ fn main() {
 
 fn compare(path: &str, body: &str) {
     let known = Known::learn(body);
+    let scraped = scraped::Bed::new(body);
     let samples = events(body);
     println!("{path}: {} bytes, {samples} samples", body.len());
-    let parsers: [(&str, &dyn Fn() -> usize); 5] = [
+    let parsers: [(&str, &dyn Fn() -> usize); 6] = [
         ("ferula known", &|| known.read(body)),
+        ("ferula scraped", &|| scraped.scrape()),
         ("ferula events", &|| events(body)),
         ("ferula labels", &|| labels(body)),
         ("prometheus-parse", &|| prometheus_parse(body)),
         ("openmetrics-parser", &|| openmetrics_parser(body)),
     ];
-    let mut best = [f64::INFINITY; 5];
-    let mut read = [0; 5];
+    let mut best = [f64::INFINITY; 6];
+    let mut read = [0; 6];
     for _ in 0..ROUNDS {
         for (place, (_, parse)) in parsers.iter().enumerate() {
-            let runs = if place < 3 { 200 } else { 5 };
+            let runs = if place < 4 { 200 } else { 5 };
             let before = cpu_nanos();
             for _ in 0..runs {
                 read[place] = parse();
@@ -56,7 +56,7 @@ fn compare(path: &str, body: &str) {
     }
     for (place, (name, _)) in parsers.iter().enumerate() {
         let (nanos, of) = (best[place], read[place]);
-        let (gigabytes, each, times) = (body.len() as f64 / nanos, nanos / samples as f64, nanos / best[1]);
+        let (gigabytes, each, times) = (body.len() as f64 / nanos, nanos / samples as f64, nanos / best[2]);
         println!("  {name:20} {gigabytes:7.3} GB/s {each:9.1} ns/sample {times:7.2} x events, {of} samples");
     }
 }
