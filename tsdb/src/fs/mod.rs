@@ -287,6 +287,11 @@ pub(crate) fn create_durably(fs: &dyn Fs, dir: &Path) -> Result<(), FsError> {
     fs.sync_dir(parent).context("sync folder", parent)
 }
 
+/// Makes what others wrote to a file durable.
+pub(crate) fn sync_file(fs: &dyn Fs, path: &Path) -> Result<(), FsError> {
+    fs.open(path).and_then(|file| file.sync()).context("sync", path)
+}
+
 /// Whether an error means that the disk has no space left.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)

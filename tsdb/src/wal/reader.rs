@@ -77,6 +77,11 @@ impl WalReader {
         }
     }
 
+    /// Whether there is no segment left to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.current.is_none() && self.segments.as_slice().is_empty()
+    }
+
     /// The segment that the last record came from.
     pub fn segment(&self) -> Option<u64> {
         self.current.as_ref().map(|current| current.number)

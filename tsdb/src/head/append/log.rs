@@ -1,5 +1,6 @@
 //! Writes a batch to the logs: all of it or nothing, and durable when the host's choice says so.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,7 +8,7 @@ use ferula_model::{CommitError, Timestamp, millis};
 
 use super::batch::{Batch, Floats, HistogramItem};
 use crate::db::Durability;
-use crate::fs::{Context, FsError};
+use crate::fs::{Context, Fs, FsError, sync_file};
 use crate::head::Head;
 use crate::head::exemplars::record_of;
 use crate::head::replay::ReplayReport;
@@ -57,11 +58,9 @@ impl Head {
         };
         let begin =
             |late: bool, next| WalWriter::begin(Arc::clone(&self.fs), &self.log_dir(late), next, bytes, compression);
-        // What a process that died wrote last may not be durable yet: the last segment, and the one before it if the next one
-        // had been created but not begun. The others were synced when they were sealed.
-        for dir in [self.log_dir(false), self.log_dir(true)] {
-            for (_, path) in segments(&*self.fs, &dir)?.into_iter().rev().take(2) {
-                self.fs.open(&path).and_then(|file| file.sync()).context("sync", &path)?;
+        for late in [false, true] {
+            if !report.is_durable[usize::from(late)] {
+                unsynced(&*self.fs, &self.log_dir(late))?.iter().try_for_each(|path| sync_file(&*self.fs, path))?;
             }
         }
         let mut commit = self.commit.lock();
@@ -216,6 +215,12 @@ pub(in crate::head) fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
     }
     commit.unsynced = false;
     Ok(())
+}
+
+/// The files of a log that may not be durable yet, because a process died when it was writing them: the last segment, and
+/// the one before it if the next one had been created but not begun. The others were synced when they were sealed.
+pub(in crate::head) fn unsynced(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, FsError> {
+    Ok(segments(fs, dir)?.into_iter().rev().take(2).map(|(_, path)| path).collect())
 }
 
 /// Logs the floats that are, or are not, late; says whether there are others.

@@ -1,11 +1,12 @@
-//! Reading ahead: the bytes of the log become records on a thread of their own.
+//! Reading ahead: the bytes of the log become records on a thread of their own, which also makes durable what it has read.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::ReplayError;
-use crate::fs::Fs;
+use crate::fs::{Fs, sync_file};
 use crate::wal::reader::{Corruption, ReadError, WalReader};
 
 /// Bytes of records after which a batch is handed on, and batches that may wait.
@@ -57,11 +58,25 @@ pub(super) struct Ahead<'scope> {
 }
 
 impl<'scope> Ahead<'scope> {
-    pub(super) fn start(scope: &'scope Scope<'scope, '_>, fs: &Arc<dyn Fs>, reader: WalReader) -> Self {
+    /// Begins to read. Once all is read and sound, the files `unsynced` are made durable.
+    pub(super) fn start(
+        scope: &'scope Scope<'scope, '_>,
+        fs: &Arc<dyn Fs>,
+        reader: WalReader,
+        unsynced: Vec<PathBuf>,
+    ) -> Self {
         let (send, receive) = sync_channel(WAITING);
         let (give_back, spare) = sync_channel(WAITING);
         let fs = Arc::clone(fs);
-        let thread = scope.spawn(move || read(&*fs, reader, &send, &spare));
+        let thread = scope.spawn(move || {
+            let end = read(&*fs, reader, &send, &spare)?;
+            // Whoever waits for records need not wait for the disk.
+            drop(send);
+            if end.is_none() {
+                unsynced.iter().try_for_each(|path| sync_file(&*fs, path))?;
+            }
+            Ok(end)
+        });
         Self { receive, give_back, thread }
     }
 

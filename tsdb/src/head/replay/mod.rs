@@ -25,7 +25,7 @@ use ferula_model::{Exemplar, Labels};
 use hashbrown::HashMap;
 
 use super::Head;
-use super::append::{FloatItem, HistogramItem};
+use super::append::{FloatItem, HistogramItem, unsynced};
 use super::chunks::StoredChunk;
 use super::index::{Index, PackedLabels};
 use super::series::{Kind, MappedChunk};
@@ -142,10 +142,15 @@ impl Pass<'_> {
     fn run(&mut self, dir: &Path, first: u64, is_checkpoint: bool) -> Result<(), ReplayError> {
         let fs: Arc<dyn Fs> = Arc::clone(&self.head.fs);
         let reader = WalReader::open(&*fs, dir, first)?;
+        if reader.is_empty() {
+            return Ok(());
+        }
+        // A checkpoint was made durable before it got its name.
+        let unsynced = if is_checkpoint { Vec::new() } else { unsynced(&*fs, dir)? };
         let (head, late) = (self.head, self.late);
         let damage = std::thread::scope(|scope| {
             let mut workers = Workers::start(scope, head, late);
-            let mut ahead = Ahead::start(scope, &fs, reader);
+            let mut ahead = Ahead::start(scope, &fs, reader, unsynced);
             let mut floats = Vec::new();
             while let Some(batch) = ahead.next() {
                 for record in batch.records() {
@@ -171,6 +176,8 @@ impl Pass<'_> {
             let lost = repair(&*fs, dir, &damage)?;
             tracing::warn!(%damage, bytes = lost.bytes, segments = lost.segments, "the log was cut");
             self.report.damage.push((damage, lost));
+        } else if !is_checkpoint {
+            self.report.is_durable[usize::from(late)] = true;
         }
         Ok(())
     }
