@@ -4,14 +4,17 @@
 //! order; every folder likewise with its names. [`MemFs::crash`] throws away a random end of each such list, tears the
 //! write at the edge, and the same `MemFs` can then be opened again.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+mod disk;
+mod file;
+
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use self::disk::{Change, Disk, Node, ROOT, Random, parts};
+use self::file::{MemFile, MemLock};
 use super::{Entry, File, Fs, Lock, Map, Space};
 
 /// A file system in memory with a power switch. Clones share the disk.
@@ -49,64 +52,6 @@ pub enum Crash {
     },
     /// The power goes and takes all that was not synced.
     PowerLossKeepNothing,
-}
-
-const ROOT: usize = 0;
-
-#[derive(Debug)]
-struct Disk {
-    nodes: Vec<Node>,
-    operations: u64,
-    /// The operation that fails next, and whether all after it fail too.
-    fail_at: Option<(u64, bool)>,
-    fail_syncs: bool,
-    capacity: u64,
-    /// Bytes of file content; only kept up while there is a limit, for it takes a walk over the disk.
-    used: u64,
-    /// Rises with each crash: handles from before are dead.
-    epoch: u64,
-    locks: Vec<(usize, u64)>,
-}
-
-#[derive(Clone, Debug)]
-enum Node {
-    File { now: Vec<u8>, durable: Vec<u8>, pending: Vec<Change> },
-    Dir { now: BTreeMap<String, usize>, durable: BTreeMap<String, usize>, pending: Vec<Naming> },
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Length(usize),
-}
-
-#[derive(Clone, Debug)]
-struct Naming {
-    name: String,
-    node: Option<usize>,
-    /// The name that the node had in the same folder: renaming is one step.
-    old_name: Option<String>,
-}
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self {
-            nodes: vec![Node::empty_dir()],
-            operations: 0,
-            fail_at: None,
-            fail_syncs: false,
-            capacity: u64::MAX,
-            used: 0,
-            epoch: 0,
-            locks: Vec::new(),
-        }
-    }
-}
-
-impl Node {
-    fn empty_dir() -> Self {
-        Node::Dir { now: BTreeMap::new(), durable: BTreeMap::new(), pending: Vec::new() }
-    }
 }
 
 impl MemFs {
@@ -205,203 +150,6 @@ impl MemFs {
             *byte ^= mask;
         }
         Ok(())
-    }
-}
-
-impl Node {
-    /// Whether something was not synced. Where nothing is, a loss of power takes nothing.
-    fn is_pending(&self) -> bool {
-        match self {
-            Node::File { pending, .. } => !pending.is_empty(),
-            Node::Dir { pending, .. } => !pending.is_empty(),
-        }
-    }
-
-    /// Keeps the first `keep(pending)` changes since the last sync; the next one may be half there.
-    fn lose(&mut self, keep: &mut dyn FnMut(usize) -> usize, tear: bool) {
-        match self {
-            Node::File { now, durable, pending } => {
-                let kept = keep(pending.len());
-                for (i, change) in pending.iter().enumerate().take(kept) {
-                    match change {
-                        Change::Write { offset, bytes } if tear && i + 1 == kept => {
-                            let torn = keep(bytes.len());
-                            write(durable, *offset, bytes.get(..torn).unwrap_or(bytes));
-                        }
-                        change => apply(durable, change),
-                    }
-                }
-                pending.clear();
-                now.clone_from(durable);
-            }
-            Node::Dir { now, durable, pending } => {
-                let kept = keep(pending.len());
-                for naming in pending.drain(..).take(kept) {
-                    apply_name(durable, &naming);
-                }
-                pending.clear();
-                now.clone_from(durable);
-            }
-        }
-    }
-}
-
-fn apply(content: &mut Vec<u8>, change: &Change) {
-    match change {
-        Change::Write { offset, bytes } => write(content, *offset, bytes),
-        Change::Length(length) => content.resize(*length, 0),
-    }
-}
-
-fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    if content.len() < offset + bytes.len() {
-        content.resize(offset + bytes.len(), 0);
-    }
-    if let Some(target) = content.get_mut(offset..offset + bytes.len()) {
-        target.copy_from_slice(bytes);
-    }
-}
-
-fn apply_name(names: &mut BTreeMap<String, usize>, naming: &Naming) {
-    if let Some(old) = &naming.old_name {
-        names.remove(old);
-    }
-    match naming.node {
-        Some(node) => names.insert(naming.name.clone(), node),
-        None => names.remove(&naming.name),
-    };
-}
-
-/// An xorshift generator: enough to choose what is lost.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        if bound == 0 { 0 } else { (self.0 % bound as u64) as usize }
-    }
-}
-
-fn parts(path: &Path) -> impl Iterator<Item = Cow<'_, str>> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_string_lossy()),
-        _ => None,
-    })
-}
-
-impl Disk {
-    fn bytes(&self) -> u64 {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![ROOT];
-        let mut total = 0;
-        while let Some(index) = open.pop() {
-            let Some(flag) = seen.get_mut(index) else { continue };
-            if std::mem::replace(flag, true) {
-                continue;
-            }
-            match self.nodes.get(index) {
-                Some(Node::File { now, .. }) => total += now.len() as u64,
-                Some(Node::Dir { now, .. }) => open.extend(now.values()),
-                None => {}
-            }
-        }
-        total
-    }
-
-    /// Names went, and bytes with them.
-    fn recount(&mut self) {
-        if self.capacity != u64::MAX {
-            self.used = self.bytes();
-        }
-    }
-
-    /// Empties the files that no name leads to any more, not even after a loss of power; nobody has them open after a crash.
-    fn free_unnamed(&mut self) {
-        let mut named = vec![false; self.nodes.len()];
-        let mut open = vec![ROOT];
-        while let Some(index) = open.pop() {
-            let Some(flag) = named.get_mut(index) else { continue };
-            if std::mem::replace(flag, true) {
-                continue;
-            }
-            if let Some(Node::Dir { now, durable, pending }) = self.nodes.get(index) {
-                open.extend(now.values().chain(durable.values()).copied());
-                open.extend(pending.iter().filter_map(|naming| naming.node));
-            }
-        }
-        for (node, _) in self.nodes.iter_mut().zip(named).filter(|(_, named)| !named) {
-            *node = Node::empty_dir();
-        }
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        let mut at = ROOT;
-        for part in parts(path) {
-            let Some(Node::Dir { now, .. }) = self.nodes.get(at) else { return Err(io::ErrorKind::NotFound.into()) };
-            at = *now.get(&*part).ok_or(io::ErrorKind::NotFound)?;
-        }
-        Ok(at)
-    }
-
-    fn find_parent(&self, path: &Path) -> io::Result<(usize, String)> {
-        let name = parts(path).last().ok_or(io::ErrorKind::InvalidInput)?.into_owned();
-        Ok((self.find(path.parent().unwrap_or(Path::new("")))?, name))
-    }
-
-    fn name(&mut self, dir: usize, name: String, node: Option<usize>) -> io::Result<()> {
-        self.rename(dir, name, node, None)
-    }
-
-    fn rename(&mut self, dir: usize, name: String, node: Option<usize>, old_name: Option<String>) -> io::Result<()> {
-        let Some(Node::Dir { now, pending, .. }) = self.nodes.get_mut(dir) else {
-            return Err(io::ErrorKind::NotADirectory.into());
-        };
-        let naming = Naming { name, node, old_name };
-        apply_name(now, &naming);
-        pending.push(naming);
-        Ok(())
-    }
-
-    /// Counts one changing operation and lets it fail if it was chosen to.
-    fn operate(&mut self) -> io::Result<()> {
-        let number = self.operations;
-        self.operations += 1;
-        match self.fail_at {
-            Some((at, forever)) if number == at || (forever && number > at) => {
-                Err(io::Error::other(format!("injected fault at operation {number}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn change(&mut self, node: usize, change: Change) -> io::Result<()> {
-        self.operate()?;
-        let (capacity, mut used) = (self.capacity, self.used);
-        let Some(Node::File { now, pending, .. }) = self.nodes.get_mut(node) else {
-            return Err(io::ErrorKind::IsADirectory.into());
-        };
-        let before = now.len() as u64;
-        let mut full = false;
-        let change = match change {
-            Change::Write { offset, mut bytes } => {
-                let grown = ((offset + bytes.len()) as u64).saturating_sub(before);
-                let free = capacity.saturating_sub(used);
-                if grown > free {
-                    full = true;
-                    let fits = (bytes.len() as u64).saturating_sub(grown - free);
-                    bytes.truncate(usize::try_from(fits).unwrap_or(0));
-                }
-                Change::Write { offset, bytes }
-            }
-            other => other,
-        };
-        apply(now, &change);
-        used = used + now.len() as u64 - before.min(used + now.len() as u64);
-        pending.push(change);
-        self.used = used;
-        if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
 
@@ -555,87 +303,6 @@ impl Fs for MemFs {
         let disk = self.disk()?;
         let total = disk.capacity.min(1 << 40);
         Ok(Space { total, free: total.saturating_sub(disk.bytes()) })
-    }
-}
-
-#[derive(Debug)]
-struct MemFile {
-    disk: Arc<Mutex<Disk>>,
-    node: usize,
-    epoch: u64,
-}
-
-impl MemFile {
-    fn with<T>(&self, act: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        let mut disk = self.disk.lock();
-        if disk.epoch != self.epoch {
-            return Err(io::Error::other("the file was open when the disk crashed"));
-        }
-        act(&mut disk)
-    }
-}
-
-impl File for MemFile {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        self.with(|disk| disk.change(self.node, Change::Write { offset, bytes: bytes.to_vec() }))
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        self.with(|disk| {
-            let Some(Node::File { now, .. }) = disk.nodes.get(self.node) else { return Ok(0) };
-            let Some(rest) = now.get(offset..) else { return Ok(0) };
-            let length = rest.len().min(buffer.len());
-            if let (Some(target), Some(source)) = (buffer.get_mut(..length), rest.get(..length)) {
-                target.copy_from_slice(source);
-            }
-            Ok(length)
-        })
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.with(|disk| match disk.nodes.get(self.node) {
-            Some(Node::File { now, .. }) => Ok(now.len() as u64),
-            _ => Ok(0),
-        })
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        let length = usize::try_from(length).map_err(io::Error::other)?;
-        self.with(|disk| disk.change(self.node, Change::Length(length)))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.with(|disk| {
-            disk.operate()?;
-            if disk.fail_syncs {
-                return Err(io::Error::other("injected sync fault"));
-            }
-            if let Some(Node::File { now, durable, pending }) = disk.nodes.get_mut(self.node) {
-                if pending.iter().all(|change| matches!(change, Change::Write { .. })) && now.len() >= durable.len() {
-                    pending.drain(..).for_each(|change| apply(durable, &change));
-                } else {
-                    durable.clone_from(now);
-                }
-                pending.clear();
-            }
-            Ok(())
-        })
-    }
-}
-
-#[derive(Debug)]
-struct MemLock {
-    disk: Arc<Mutex<Disk>>,
-    held: (usize, u64),
-}
-
-impl Lock for MemLock {}
-
-impl Drop for MemLock {
-    fn drop(&mut self) {
-        self.disk.lock().locks.retain(|lock| *lock != self.held);
     }
 }
 

@@ -14,9 +14,11 @@
 //!
 //! A block that is damaged is put aside under another name, with an event; the others serve.
 
+mod stats;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use ferula_model::{Matcher, TimeRange, Timestamp};
@@ -27,6 +29,9 @@ use super::{Block, BlockError, BlockMeta, BlockOptions, BlockParent, QUARANTINE,
 use crate::compact::merge::{merge, merged_meta};
 use crate::compact::{Candidate, CompactionOptions, Deletions, Plan, Reason, Retention, Usage, plan};
 use crate::fs::{Context, Fs, FsError};
+use stats::Counters;
+
+pub use stats::BlockDirectoryStats;
 
 /// What old versions of Prometheus gave to unfinished folders.
 const TMP_LEGACY: &str = ".tmp";
@@ -60,60 +65,6 @@ pub struct Compacted {
     pub plan: Plan,
     /// The new block; `None` if nothing was left of the old ones.
     pub block: Option<BlockMeta>,
-}
-
-/// What happened to the blocks since the directory was opened, and what is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BlockDirectoryStats {
-    /// Blocks that serve.
-    pub blocks: u64,
-    /// Bytes of their files.
-    pub bytes: u64,
-    /// Bytes in memory for them.
-    pub heap_bytes: u64,
-    /// Start of the oldest block, in milliseconds.
-    pub oldest_time: Option<i64>,
-    /// Tombstones in all blocks.
-    pub tombstones: u64,
-    /// Whether a block is being written, from the head or from others.
-    pub is_writing: bool,
-    /// Merges that were done.
-    pub compactions: u64,
-    /// Of those, merges of blocks that overlapped.
-    pub vertical_compactions: u64,
-    /// Times that the list of blocks changed.
-    pub reloads: u64,
-    /// Merges that went wrong.
-    pub compactions_failed: u64,
-    /// Blocks removed because they were too old.
-    pub time_retentions: u64,
-    /// Blocks removed because there was too much.
-    pub size_retentions: u64,
-    /// Blocks put into quarantine.
-    pub quarantined: u64,
-    /// Folders that could not be removed; the next start tries again.
-    pub removals_failed: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    /// Blocks that are being written.
-    writing: AtomicU64,
-    compactions: AtomicU64,
-    vertical_compactions: AtomicU64,
-    reloads: AtomicU64,
-    compactions_failed: AtomicU64,
-    time_retentions: AtomicU64,
-    size_retentions: AtomicU64,
-    quarantined: AtomicU64,
-    removals_failed: AtomicU64,
-}
-
-impl Counters {
-    fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// The blocks of a database.
@@ -239,24 +190,7 @@ impl BlockDirectory {
 
     /// What happened, and what is there.
     pub fn stats(&self) -> BlockDirectoryStats {
-        let list = self.list();
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        BlockDirectoryStats {
-            blocks: list.len() as u64,
-            bytes: list.iter().map(|block| block.file_bytes()).sum(),
-            heap_bytes: list.iter().map(|block| block.heap_bytes() as u64).sum(),
-            oldest_time: list.iter().map(|block| block.meta().min_time).min(),
-            tombstones: list.iter().map(|block| block.tombstones().len() as u64).sum(),
-            is_writing: read(&self.counters.writing) > 0,
-            compactions: read(&self.counters.compactions),
-            vertical_compactions: read(&self.counters.vertical_compactions),
-            reloads: read(&self.counters.reloads),
-            compactions_failed: read(&self.counters.compactions_failed),
-            time_retentions: read(&self.counters.time_retentions),
-            size_retentions: read(&self.counters.size_retentions),
-            quarantined: read(&self.counters.quarantined),
-            removals_failed: read(&self.counters.removals_failed),
-        }
+        self.counters.stats(&self.list())
     }
 
     /// Opens a block that was written into the folder, and lets it serve.
