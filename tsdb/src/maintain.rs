@@ -286,14 +286,22 @@ impl Db {
         };
         let start = until.map(|until| until.saturating_sub(length));
         if let Some(start) = start {
-            write(range_from(start), Parts::Everything, false)?;
+            let parts = if self.has_late_blocks(range_from(start)) { Parts::InOrder } else { Parts::Everything };
+            write(range_from(start), parts, false)?;
         }
         for late in self.head.late_ranges(sealed) {
-            if start != Some(late) {
+            if start != Some(late) || self.has_late_blocks(range_from(late)) {
                 write(range_from(late), Parts::Late(&sealed.series), true)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether late samples of a range are in blocks of their own. Those that came after them must not stand before them, as they
+    /// would in one block with the samples in order.
+    fn has_late_blocks(&self, range: TimeRange) -> bool {
+        let list = self.blocks.list();
+        list.iter().any(|block| block.meta().has_hint(HINT_OUT_OF_ORDER) && block.range().overlaps(range))
     }
 
     fn note_compaction(&self, began: Timestamp) {
@@ -421,14 +429,23 @@ impl Db {
         let Some(newest) = self.head.newest() else { return Ok(()) };
         // Before the boundary there are late samples only; without the hint they would hide those of the blocks.
         let boundary = self.head.in_blocks_until();
-        let parts = [(i64::MIN, newest.min(boundary.saturating_sub(1)), true), (boundary, newest, false)];
-        for (min, max, is_late) in parts.into_iter().filter(|(min, max, _)| min <= max) {
+        let late = self.head.late_series();
+        let range = TimeRange::new(Timestamp(boundary), Timestamp(newest));
+        let parts = if self.has_late_blocks(range) { Parts::InOrder } else { Parts::Everything };
+        let mut blocks = vec![
+            (i64::MIN, newest.min(boundary.saturating_sub(1)), Parts::Everything, true),
+            (boundary, newest, parts, false),
+        ];
+        if matches!(parts, Parts::InOrder) {
+            blocks.push((boundary, newest, Parts::Late(&late), true));
+        }
+        for (min, max, parts, is_late) in blocks.into_iter().filter(|(min, max, ..)| min <= max) {
             let describe = |oldest: Timestamp| {
                 let meta = BlockMeta::new(self.blocks.new_ulid(now), oldest.as_millis(), max.saturating_add(1));
                 if is_late { meta.with_hint(HINT_OUT_OF_ORDER) } else { meta }
             };
             let range = TimeRange::new(Timestamp(min), Timestamp(max));
-            self.head.write_block(folder, range, Parts::Everything, describe, self.blocks.stopped())?;
+            self.head.write_block(folder, range, parts, describe, self.blocks.stopped())?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use ferula_model::{Columns, SelectError, TimeRange, Timestamp};
 use super::Head;
 use super::chunks::StoredError;
 use super::late::Late;
-use super::select::{Wanted, gather, late_of};
+use super::select::{Wanted, Which, gather, late_of};
 use super::series::{PAGE_SERIES, Series};
 use crate::block::index::ChunkRef;
 use crate::block::writer::RawBlockWriter;
@@ -39,6 +39,8 @@ const SYMBOLS_AT_ONCE: usize = 8192;
 pub(crate) enum Parts<'a> {
     /// All samples of all series.
     Everything,
+    /// The samples in order of all series.
+    InOrder,
     /// Late samples of these series.
     Late(&'a [u32]),
 }
@@ -60,10 +62,11 @@ impl Head {
     ) -> Result<Option<BlockMeta>, BlockError> {
         let mut found = Found { oldest: i64::MAX, ..Found::default() };
         match parts {
-            Parts::Everything => self.find_all(range, &mut found),
+            Parts::Everything => self.find_all(range, Which::All, &mut found),
+            Parts::InOrder => self.find_all(range, Which::InOrder, &mut found),
             Parts::Late(series) => series.iter().for_each(|&number| {
                 let index = self.index.read();
-                self.pages.with(number, |series| found.add(&index, number, series, range, true));
+                self.pages.with(number, |series| found.add(&index, number, series, range, Which::Late));
             }),
         }
         if found.is_empty() {
@@ -72,7 +75,11 @@ impl Head {
         let meta = describe(Timestamp(found.oldest));
         let mut writer = RawBlockWriter::create(&self.fs, root, meta, BlockOptions::default())?;
         let ranks = self.write_symbols(&found, &mut writer)?;
-        let late_only = matches!(parts, Parts::Late(_));
+        let which = match parts {
+            Parts::Everything => Which::All,
+            Parts::InOrder => Which::InOrder,
+            Parts::Late(_) => Which::Late,
+        };
         let (mut pairs, mut chunks) = (Vec::new(), Vec::new());
         for numbers in found.groups_by_rank(&ranks) {
             let group = Group::of(self, numbers, &ranks);
@@ -82,7 +89,7 @@ impl Head {
                 }
                 let Some(number) = numbers.get(at as usize).copied() else { continue };
                 chunks.clear();
-                self.write_chunks(number, range, late_only, &mut writer, &mut chunks)?;
+                self.write_chunks(number, range, which, &mut writer, &mut chunks)?;
                 if !chunks.is_empty() {
                     pairs.clear();
                     group.pairs(at, &mut pairs);
@@ -98,12 +105,12 @@ impl Head {
         Ok(written)
     }
 
-    fn find_all(&self, range: TimeRange, found: &mut Found) {
+    fn find_all(&self, range: TimeRange, which: Which, found: &mut Found) {
         for (first, page) in self.pages.iter() {
             let index = self.index.read();
             let page = page.read();
             for (at, series) in page.iter().enumerate().filter(|(_, series)| !series.is_dead()) {
-                found.add(&index, first + at as u32, series, range, false);
+                found.add(&index, first + at as u32, series, range, which);
             }
         }
     }
@@ -170,7 +177,7 @@ impl Head {
         &self,
         number: u32,
         range: TimeRange,
-        late_only: bool,
+        which: Which,
         writer: &mut RawBlockWriter,
         written: &mut Vec<ChunkRef>,
     ) -> Result<(), BlockError> {
@@ -182,9 +189,9 @@ impl Head {
             (gathered, open)
         });
         let Some((gathered, open)) = gathered else { return Ok(()) };
-        let is_plain = !late_only
-            && gathered.late_mapped.is_empty()
-            && gathered.late_open.is_empty()
+        let has_late = !gathered.late_mapped.is_empty() || !gathered.late_open.is_empty();
+        let is_plain = which != Which::Late
+            && (which == Which::InOrder || !has_late)
             && gathered.mapped.iter().all(|chunk| within(chunk.min_time, chunk.max_time))
             && (gathered.open.is_none() || within(open.0, open.1))
             && !self.has_deletions(number, min, max);
@@ -206,11 +213,11 @@ impl Head {
             return Ok(());
         }
         let mut columns = Columns::default();
-        self.read_sound(number, range, late_only, &mut columns)?;
-        if late_only && !columns.is_empty() {
+        self.read_sound(number, range, which, &mut columns)?;
+        if which == Which::Late && !columns.is_empty() {
             // Of one moment the sample in order counts; in a block of its own the late one would hide it.
             let mut in_order = Columns::default();
-            self.read_sound(number, range, false, &mut in_order)?;
+            self.read_sound(number, range, Which::All, &mut in_order)?;
             columns::keep_same(&mut columns, &in_order);
         }
         let mut chunks = Vec::new();
@@ -226,10 +233,10 @@ impl Head {
         &self,
         number: u32,
         range: TimeRange,
-        late_only: bool,
+        which: Which,
         columns: &mut Columns,
     ) -> Result<(), BlockError> {
-        let wanted = Wanted { late_only, sound_only: true };
+        let wanted = Wanted { which, sound_only: true };
         match self.read_parts(number, u64::MAX, range, wanted, columns) {
             Ok(()) => Ok(()),
             Err(SelectError::Io { context, source }) => {
@@ -269,10 +276,10 @@ impl Found {
         self.groups.is_empty()
     }
 
-    fn add(&mut self, index: &super::Index, number: u32, series: &Series, range: TimeRange, late_only: bool) {
+    fn add(&mut self, index: &super::Index, number: u32, series: &Series, range: TimeRange, which: Which) {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
-        let in_order = series.oldest().zip(series.newest()).filter(|_| !late_only);
-        let late = late_of(series).and_then(Late::bounds);
+        let in_order = series.oldest().zip(series.newest()).filter(|_| which != Which::Late);
+        let late = late_of(series).and_then(Late::bounds).filter(|_| which != Which::InOrder);
         let overlapping = [in_order, late].into_iter().flatten().filter(|(first, last)| *first <= max && *last >= min);
         let Some(oldest) = overlapping.map(|(first, _)| first.max(min)).min() else { return };
         self.oldest = self.oldest.min(oldest);

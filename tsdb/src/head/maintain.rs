@@ -107,6 +107,13 @@ impl Head {
         !self.late_series.lock().is_empty()
     }
 
+    /// The series with late samples that are not on their way into blocks, by rising number.
+    pub(crate) fn late_series(&self) -> Vec<u32> {
+        let mut series: Vec<u32> = self.late_series.lock().iter().copied().collect();
+        series.sort_unstable();
+        series
+    }
+
     /// Lets nothing in order enter before `until` any more, and tells the late samples of now from those to come.
     ///
     /// # Errors

@@ -261,10 +261,18 @@ pub(super) fn late_of(series: &Series) -> Option<&Late> {
 /// Which samples of a series are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
-    /// Only those that came late.
-    pub(super) late_only: bool,
+    pub(super) which: Which,
     /// Damaged chunks are counted and passed over; otherwise they are an error.
     pub(super) sound_only: bool,
+}
+
+/// Samples by the way they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Which {
+    #[default]
+    All,
+    InOrder,
+    Late,
 }
 
 /// What must be read of a series: gathered under its page's lock, decoded without it.
@@ -339,7 +347,7 @@ impl Head {
             }
             other => other,
         };
-        if !wanted.late_only {
+        if wanted.which != Which::Late {
             for chunk in &gathered.mapped {
                 damage(self.decode(number, chunk, visible, columns))?;
             }
@@ -350,7 +358,7 @@ impl Head {
             // Deletions concern what came in order; late samples are taken out where they lie.
             self.erase(number, columns);
         }
-        if !gathered.late_mapped.is_empty() || !gathered.late_open.is_empty() {
+        if wanted.which != Which::InOrder && (!gathered.late_mapped.is_empty() || !gathered.late_open.is_empty()) {
             let mut late = Columns::default();
             let mut part = Columns::default();
             for chunk in &gathered.late_mapped {

@@ -376,3 +376,29 @@ fn a_part_of_the_log_that_is_missing_is_reported_and_the_rest_is_replayed() {
     assert!(matches!(found.as_slice(), [Missing::Segments { numbers, .. }] if *numbers.start() == 0), "{found:?}");
     assert!(unknown > 0);
 }
+
+#[test]
+fn of_late_samples_of_one_moment_the_first_counts_wherever_it_lies() {
+    let disk = MemFs::new();
+    let db = builder(&disk).out_of_order_window(Duration::from_secs(100)).open().unwrap();
+    let moment = RANGE + 20_500;
+    let value = |db: &Db| {
+        let found = everything(db).into_iter().find(|(labels, _)| labels.get("name") == Some("a")).unwrap();
+        found.1.into_iter().find(|(time, _)| *time == moment).unwrap().1
+    };
+    fill(&db, 0, RANGE + 50_000);
+    append(&db, "a", moment, 1.0).unwrap();
+    let early = db.compact_head(Timestamp(0));
+    assert!(early.problems.is_empty() && early.blocks.len() == 2, "{early:?}");
+    // The head does not know that one any more.
+    append(&db, "a", moment, 2.0).unwrap();
+    assert_eq!(value(&db), 1.0);
+    let copy = format!("data/snapshots/{}", db.snapshot(false).unwrap());
+    assert_eq!(value(&Db::builder(copy).fs(Arc::new(disk.clone())).open().unwrap()), 1.0);
+    for round in 0..20 {
+        fill(&db, RANGE + 50_000 + round * RANGE / 2, RANGE + 50_000 + (round + 1) * RANGE / 2);
+        let _ = tick(&db);
+        assert_eq!(value(&db), 1.0, "round {round}");
+    }
+    assert!(db.blocks().iter().any(|meta| meta.compaction.level > 1));
+}

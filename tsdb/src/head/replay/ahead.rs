@@ -1,4 +1,4 @@
-//! Reading ahead: the bytes of the log become records on a thread of their own, which also makes durable what it has read.
+//! Reading ahead: the bytes of the log become records on a thread of their own, while another makes its files durable.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::ReplayError;
-use crate::fs::{Fs, sync_file};
+use crate::fs::{Fs, FsError, sync_file};
 use crate::wal::reader::{Corruption, ReadError, WalReader};
 
 /// Bytes of records after which a batch is handed on, and batches that may wait.
@@ -55,10 +55,11 @@ pub(super) struct Ahead<'scope> {
     receive: Receiver<Batch>,
     give_back: SyncSender<Batch>,
     thread: ScopedJoinHandle<'scope, End>,
+    sync: ScopedJoinHandle<'scope, Result<(), FsError>>,
 }
 
 impl<'scope> Ahead<'scope> {
-    /// Begins to read. Once all is read and sound, the files `unsynced` are made durable.
+    /// Begins to read, and to make the files `unsynced` durable: whoever waits for the records need not wait for the disk too.
     pub(super) fn start(
         scope: &'scope Scope<'scope, '_>,
         fs: &Arc<dyn Fs>,
@@ -68,16 +69,10 @@ impl<'scope> Ahead<'scope> {
         let (send, receive) = sync_channel(WAITING);
         let (give_back, spare) = sync_channel(WAITING);
         let fs = Arc::clone(fs);
-        let thread = scope.spawn(move || {
-            let end = read(&*fs, reader, &send, &spare)?;
-            // Whoever waits for records need not wait for the disk.
-            drop(send);
-            if end.is_none() {
-                unsynced.iter().try_for_each(|path| sync_file(&*fs, path))?;
-            }
-            Ok(end)
-        });
-        Self { receive, give_back, thread }
+        let to_sync = Arc::clone(&fs);
+        let sync = scope.spawn(move || unsynced.iter().try_for_each(|path| sync_file(&*to_sync, path)));
+        let thread = scope.spawn(move || read(&*fs, reader, &send, &spare));
+        Self { receive, give_back, thread, sync }
     }
 
     /// The next records; `None` at the end of the log, or where it is damaged.
@@ -94,7 +89,9 @@ impl<'scope> Ahead<'scope> {
     /// How the log ended.
     pub(super) fn finish(self) -> End {
         drop(self.receive);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let (end, synced) = (self.thread.join(), self.sync.join());
+        synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
