@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     for sample in monitor.instant("sum by (kind) (rate(orders_total[10s]))").await?.vector()? {
-        println!("{} {:?} orders per second", sample.labels, sample.value);
+        println!("{} {} orders per second", sample.labels, sample.value);
     }
     monitor.closed().await
 }

@@ -100,7 +100,7 @@ async fn history(monitor: &Monitor) -> Result<String, ferula::Error> {
     for (what, query) in [("requests per second", RATE), ("90th percentile in seconds", P90)] {
         text += &format!("{what}: {query}\n");
         for sample in monitor.instant(query).await?.vector()? {
-            text += &format!("  {} {:?}\n", sample.labels, sample.value);
+            text += &format!("  {} {}\n", sample.labels, sample.value);
         }
     }
     Ok(text)

@@ -27,6 +27,9 @@ pub enum Error {
     /// A rule file cannot be used.
     #[error(transparent)]
     Rules(#[from] ferula_alerting::rule::LoadError),
+    /// Rules in code are wrong.
+    #[error(transparent)]
+    RuleText(#[from] ferula_alerting::rule::RuleFileError),
     /// The rules are right but cannot be put in force.
     #[error(transparent)]
     RuleApply(#[from] ferula_alerting::ApplyError),
@@ -60,6 +63,9 @@ pub enum Error {
     /// A query could not be answered.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// The times of a range query make no grid.
+    #[error(transparent)]
+    Grid(#[from] ferula_model::StepGridError),
     /// The runtime was shut down meanwhile.
     #[error("interrupted: the runtime is shutting down")]
     Interrupted,

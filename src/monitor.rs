@@ -45,7 +45,7 @@ use crate::{maintain, own, status};
 /// let monitor = Monitor::builder(folder.path()).listen("127.0.0.1:0").start().await?;
 /// println!("http://{}/api/v1/query?query=up", monitor.addresses()[0]);
 /// for sample in monitor.instant("sum by (job) (up)").await?.vector()? {
-///     println!("{} {:?}", sample.labels, sample.value);
+///     println!("{} {}", sample.labels, sample.value);
 /// }
 /// monitor.closed().await
 /// # })

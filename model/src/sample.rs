@@ -1,6 +1,9 @@
 //! Samples: what a series holds at one moment.
 
+use std::fmt;
+
 use crate::histogram::Histogram;
+use crate::number::{FloatForm, write_float};
 use crate::time::Timestamp;
 
 /// The NaN that says "this series has ended here". Compare with [`is_stale`], never with `==`.
@@ -44,6 +47,23 @@ impl Value {
             (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
             (Value::Histogram(a), Value::Histogram(b)) => a.same_bits(b),
             _ => false,
+        }
+    }
+}
+
+/// A float as Prometheus writes it in answers (`NaN`, `+Inf`, `1e+21`), a histogram as it prints one (`{count:3, sum:4, (1,2]:3}`).
+///
+/// ```
+/// use ferula_model::Value;
+///
+/// assert_eq!(Value::Float(0.5).to_string(), "0.5");
+/// assert_eq!(Value::Float(f64::INFINITY).to_string(), "+Inf");
+/// ```
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Float(value) => write_float(f, *value, FloatForm::Json),
+            Value::Histogram(histogram) => histogram.fmt(f),
         }
     }
 }

@@ -10,6 +10,25 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
+/// Seconds since the epoch, with three decimals if they are not whole: as answers of the API have them.
+///
+/// ```
+/// use ferula_model::Timestamp;
+///
+/// assert_eq!(Timestamp::from_millis(1_500).to_string(), "1.500");
+/// assert_eq!(Timestamp::from_millis(-2_000).to_string(), "-2");
+/// ```
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (seconds, millis) = (self.0.unsigned_abs() / 1000, self.0.unsigned_abs() % 1000);
+        match millis {
+            0 => write!(f, "{sign}{seconds}"),
+            _ => write!(f, "{sign}{seconds}.{millis:03}"),
+        }
+    }
+}
+
 impl Timestamp {
     /// The earliest moment.
     pub const MIN: Timestamp = Timestamp(i64::MIN);

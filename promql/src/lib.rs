@@ -18,7 +18,7 @@
 //! let ten = Timestamp::from_millis(600_000);
 //!
 //! let now = engine.instant(&storage, "rate(requests_total[5m])", five, &QueryOptions::default())?;
-//! println!("{}: {:?}", now.vector()?[0].labels, now.vector()?[0].value); // {job="api"}: Float(2.0)
+//! println!("{}: {}", now.vector()?[0].labels, now.vector()?[0].value); // {job="api"}: 2
 //!
 //! let grid = StepGrid::new(five, ten, Duration::from_secs(60))?;
 //! let over_time = engine.range(&storage, "sum(rate(requests_total[5m]))", grid, &QueryOptions::default())?;
