@@ -360,7 +360,11 @@ impl MonitorBuilder {
     /// The storage's options, as this builder and the configuration have them.
     pub(crate) fn open_options(self, config: &Config) -> DbBuilder {
         let retention = kept(self.retention, config.storage.retention);
-        let mut options = Db::builder(&self.path).clock(Arc::clone(&self.clock)).retention(retention);
+        let mut options = Db::builder(&self.path)
+            .clock(Arc::clone(&self.clock))
+            .retention(retention)
+            .float_encoding(self.features.float_encoding(config.storage.float_encoding));
+        options = self.features.storage_options(options);
         if let Some(window) = config.storage.out_of_order_window {
             options = options.out_of_order_window(window);
         }

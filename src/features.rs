@@ -2,7 +2,11 @@
 
 use ferula_promql::EngineOptions;
 use ferula_scrape::{ManagerOptions, StartTimestamps};
+use ferula_tsdb::chunk::FloatEncoding;
+use ferula_tsdb::{DbBuilder, StartStorage};
 use thiserror::Error;
+
+use crate::config::ChunkEncoding;
 
 /// Experimental behaviour, all off by default.
 ///
@@ -22,6 +26,9 @@ pub struct Features {
     type_and_unit_labels: bool,
     per_step_statistics: bool,
     zero_samples: bool,
+    starts: bool,
+    histogram_starts: bool,
+    xor2: bool,
     metadata: bool,
     /// Whether all that a scrape knows about itself is stored too.
     pub(crate) extra_scrape_metrics: bool,
@@ -61,19 +68,19 @@ impl Features {
             "use-start-timestamps" => self.use_start_timestamps = true,
             "type-and-unit-labels" => self.type_and_unit_labels = true,
             "created-timestamp-zero-ingestion" => self.zero_samples = true,
+            "st-storage" => self.starts = true,
+            "histograms-st-encoding" => self.histogram_starts = true,
+            "xor2-encoding" => self.xor2 = true,
             "metadata-wal-records" => self.metadata = true,
             "extra-scrape-metrics" => self.extra_scrape_metrics = true,
             "delayed-compaction"
-            | "histograms-st-encoding"
             | "memory-snapshot-on-shutdown"
             | "old-ui"
             | "otlp-deltatocumulative"
             | "otlp-native-delta-ingestion"
             | "search-api"
-            | "st-storage"
             | "st-synthesis"
             | "use-uncached-io"
-            | "xor2-encoding"
             | "fast-startup"
             | "auto-reload-config" => {
                 return Ok(Feature::NotSupported);
@@ -97,6 +104,28 @@ impl Features {
 
     pub(crate) fn scrape_options(&self, options: ManagerOptions) -> ManagerOptions {
         let options = options.type_and_unit_labels(self.type_and_unit_labels).append_metadata(self.metadata);
-        if self.zero_samples { options.start_timestamps(StartTimestamps::ZeroSample) } else { options }
+        options.start_timestamps(StartTimestamps::of_features(self.starts, self.zero_samples))
+    }
+
+    /// Whether targets are asked for protobuf first: it says since when counters count, in fewer bytes than OpenMetrics.
+    pub(crate) fn prefers_protobuf(&self) -> bool {
+        self.starts || self.zero_samples
+    }
+
+    pub(crate) fn storage_options(&self, options: DbBuilder) -> DbBuilder {
+        options.start_timestamps(match (self.starts, self.histogram_starts) {
+            (false, _) => StartStorage::None,
+            (true, false) => StartStorage::Floats,
+            (true, true) => StartStorage::FloatsAndHistograms,
+        })
+    }
+
+    /// How floats are encoded if a configuration says so, or does not.
+    pub(crate) fn float_encoding(&self, configured: Option<ChunkEncoding>) -> FloatEncoding {
+        match configured {
+            Some(ChunkEncoding::Xor2) => FloatEncoding::Xor2,
+            None if self.xor2 => FloatEncoding::Xor2,
+            _ => FloatEncoding::Xor,
+        }
     }
 }

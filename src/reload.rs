@@ -12,6 +12,7 @@ use ferula_exposition::Registry;
 use ferula_exposition::registry::RegisterError;
 use ferula_model::yaml::ByteSize;
 use ferula_model::{Timestamp, format_duration};
+use ferula_scrape::ScrapeConfig;
 use ferula_tsdb::Reload;
 use ferula_tsdb::compact::Retention;
 use parking_lot::RwLock;
@@ -21,6 +22,7 @@ use crate::alerts::Alerting;
 use crate::builder::MonitorBuilder;
 use crate::config::{Config, RetentionConfig};
 use crate::error::Error;
+use crate::features::Features;
 use crate::metrics::ReloadMetrics;
 use crate::parts::{Core, blocking};
 use crate::server::Lifecycle;
@@ -40,8 +42,8 @@ pub(crate) struct Settings {
     source: Source,
     /// What the program says about what is kept.
     retention: Retention,
-    /// All jobs have this as a feature.
-    extra_scrape_metrics: bool,
+    /// What is experimental, some of it for all jobs.
+    features: Features,
     state: RwLock<State>,
     one_at_a_time: tokio::sync::Mutex<()>,
     metrics: ReloadMetrics,
@@ -63,7 +65,7 @@ impl Settings {
         Ok(Self {
             source: builder.source.clone(),
             retention: builder.retention,
-            extra_scrape_metrics: builder.features.extra_scrape_metrics,
+            features: builder.features,
             state: RwLock::new(State {
                 config: Arc::new(Config::default()),
                 read_at: builder.clock.now(),
@@ -120,8 +122,11 @@ impl Settings {
         let (of_rules, dialect) = (Arc::clone(&config), parts.alerting.dialect().clone());
         let rules = blocking(move || Alerting::load(&of_rules, &dialect)).await??;
         let mut jobs = config.scrape_configs.clone();
-        if self.extra_scrape_metrics {
+        if self.features.extra_scrape_metrics {
             jobs.iter_mut().for_each(|job| job.extra_scrape_metrics = Some(true));
+        }
+        if self.features.prefers_protobuf() {
+            jobs.iter_mut().for_each(ScrapeConfig::prefer_protobuf);
         }
         let (db, storage) = (Arc::clone(&parts.db), self.storage_options(&config));
         blocking(move || db.set_options(&storage)).await??;
@@ -137,7 +142,8 @@ impl Settings {
     /// What a configuration says about the storage. Where it says nothing, a reload goes back to the defaults.
     fn storage_options(&self, config: &Config) -> Reload {
         let retention = kept(self.retention, config.storage.retention);
-        let mut options = Reload::default().retention(retention);
+        let encoding = self.features.float_encoding(config.storage.float_encoding);
+        let mut options = Reload::default().retention(retention).float_encoding(encoding);
         let earlier = self.state().config;
         if config.storage.out_of_order_window != earlier.storage.out_of_order_window {
             options = options.out_of_order_window(config.storage.out_of_order_window.unwrap_or_default());

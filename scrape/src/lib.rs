@@ -72,6 +72,8 @@ mod status;
 mod target;
 mod worker;
 
+/// Where a [`Fetch`] puts what it fetched.
+pub use ferula_http::BodyBuffer;
 pub use fetch::{Fetch, FetchError, FetchRequest, Fetching, JobTransport, Transport, TransportError};
 pub use http::HttpTransport;
 pub use ingest::rules::SeriesError;

@@ -11,7 +11,7 @@ pub struct StorageConfig {
     pub out_of_order_window: Option<Duration>,
     /// What is kept; `None` if the file says nothing.
     pub retention: Option<RetentionConfig>,
-    /// How floats are encoded.
+    /// How floats without start timestamps are encoded; those with one are in `Xor2` whatever it says.
     pub float_encoding: Option<ChunkEncoding>,
     /// At which share of stale series the head is compacted early; not acted on yet.
     pub stale_series_compaction_threshold: f64,
@@ -35,7 +35,7 @@ pub struct RetentionConfig {
 pub enum ChunkEncoding {
     /// As all of Prometheus' releases read it.
     Xor,
-    /// With start timestamps; 3.12 and newer read it.
+    /// Stale markers cost less; 3.11 and newer read it.
     Xor2,
 }
 
@@ -44,9 +44,6 @@ impl StorageConfig {
         let mut warnings = Vec::new();
         if self.stale_series_compaction_threshold > 0.0 {
             warnings.push("storage.tsdb.stale_series_compaction_threshold has no effect: not supported yet".to_owned());
-        }
-        if self.float_encoding == Some(ChunkEncoding::Xor2) {
-            warnings.push("storage.tsdb.chunk_encoding.floats: xor is written, xor2 is only read".to_owned());
         }
         warnings
     }

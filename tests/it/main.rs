@@ -10,5 +10,6 @@ mod monitor;
 mod peers;
 mod program;
 mod signals;
+mod starts;
 #[path = "../support/write_request.rs"]
 mod write_request;

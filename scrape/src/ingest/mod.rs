@@ -64,6 +64,28 @@ pub enum StartTimestamps {
     Store,
     /// A sample of zero is stored at that time (upstream's feature `created-timestamp-zero-ingestion`).
     ZeroSample,
+    /// Both (both features).
+    StoreAndZeroSample,
+}
+
+impl StartTimestamps {
+    /// What upstream's features make of them: `st-storage` and `created-timestamp-zero-ingestion`.
+    pub fn of_features(store: bool, zero_samples: bool) -> Self {
+        match (store, zero_samples) {
+            (false, false) => Self::Ignore,
+            (true, false) => Self::Store,
+            (false, true) => Self::ZeroSample,
+            (true, true) => Self::StoreAndZeroSample,
+        }
+    }
+
+    fn stores(self) -> bool {
+        matches!(self, Self::Store | Self::StoreAndZeroSample)
+    }
+
+    fn adds_zeros(self) -> bool {
+        matches!(self, Self::ZeroSample | Self::StoreAndZeroSample)
+    }
 }
 
 /// What a body brought.
@@ -508,11 +530,11 @@ impl Scrape<'_> {
     ) -> Result<(), AppendError> {
         let time = timestamp.unwrap_or(self.at);
         let start = start.filter(|start| *start < time);
-        if let (StartTimestamps::ZeroSample, Some(start)) = (self.rules.starts, start) {
+        if let Some(start) = start.filter(|_| self.rules.starts.adds_zeros()) {
             // Refused for all but the first scrape since that start, as it should be.
             let _ = self.appender.append(series, Sample { timestamp: start, start: None, value: zero_like(value) });
         }
-        match (value, start.filter(|_| self.rules.starts == StartTimestamps::Store)) {
+        match (value, start.filter(|_| self.rules.starts.stores())) {
             (Value::Float(value), None) => self.appender.append_float(series, time, *value),
             (value, start) => self.appender.append(series, Sample { timestamp: time, start, value: value.clone() }),
         }

@@ -29,7 +29,7 @@ struct Recorded {
 
 struct Batch<'a> {
     storage: &'a Recorder,
-    samples: Vec<(u64, Timestamp, Value)>,
+    samples: Vec<(u64, Sample)>,
     exemplars: Vec<(u64, Exemplar)>,
 }
 
@@ -69,7 +69,7 @@ impl Appender for Batch<'_> {
             }
             _ => {}
         }
-        self.samples.push((series.0, sample.timestamp, sample.value));
+        self.samples.push((series.0, sample));
         Ok(())
     }
 
@@ -86,15 +86,17 @@ impl Appender for Batch<'_> {
         let mut recorded = self.storage.0.lock();
         let names: BTreeMap<u64, String> =
             recorded.series.iter().map(|(labels, number)| (*number, labels.to_string())).collect();
-        for (series, at, value) in &self.samples {
+        for (series, sample) in &self.samples {
+            let (at, value) = (sample.timestamp, &sample.value);
             let text = match value {
                 Value::Float(value) if is_stale(*value) => "stale".to_owned(),
                 Value::Float(value) => value.to_string(),
                 Value::Histogram(histogram) => histogram.to_string(),
             };
             let bits = if let Value::Float(value) = value { value.to_bits() } else { 0 };
-            recorded.newest.insert(*series, (*at, bits));
-            recorded.lines.push(format!("{} {text} @{}", names[series], at.0));
+            recorded.newest.insert(*series, (at, bits));
+            let since = sample.start.map_or(String::new(), |start| format!(" since {}", start.0));
+            recorded.lines.push(format!("{} {text} @{}{since}", names[series], at.0));
         }
         for (series, exemplar) in &self.exemplars {
             let at = exemplar.timestamp.unwrap().0;
@@ -170,6 +172,37 @@ fn samples_get_the_labels_of_the_target_and_known_ones_are_not_asked_for_again()
     );
     assert_eq!(bed.stored(body, 20).len(), 2);
     assert_eq!(bed.storage.0.lock().asked, 2);
+}
+
+#[test]
+fn starts_are_stored_or_become_zeros_or_both() {
+    let body = "# TYPE a counter\na_total{x=\"1\"} 7\na_created{x=\"1\"} 0.004\na_total{x=\"2\"} 8\n# EOF\n";
+    let (one, two) = (r#"{__name__="a_total", x="1"}"#, r#"{__name__="a_total", x="2"}"#);
+    let plain = |at| [format!("{one} 7 @{at}"), format!("{two} 8 @{at}")];
+    let since = |at| [format!("{one} 7 @{at} since 4"), format!("{two} 8 @{at}")];
+    let zero = [format!("{one} 0 @4")];
+    let cases = [
+        (false, true, [zero.as_slice(), &plain(10)].concat(), plain(20).to_vec()),
+        (true, false, since(10).to_vec(), since(20).to_vec()),
+        (true, true, [zero.as_slice(), &since(10)].concat(), since(20).to_vec()),
+    ];
+    for (store, zero_samples, first, second) in cases {
+        let mut bed = Bed::new(|rules| {
+            rules.parse.start_timestamps = true;
+            rules.starts = StartTimestamps::of_features(store, zero_samples);
+        });
+        assert_eq!(bed.scrape_as(body, Format::OpenMetrics, 10).0, first);
+        assert_eq!(bed.scrape_as(body, Format::OpenMetrics, 20).0, second);
+        assert_eq!(
+            bed.scrape_as(body, Format::OpenMetrics, 3).0.len(),
+            0,
+            "a start in the future is none; the rest is late"
+        );
+    }
+    // Whoever does not ask for them has the lines as samples.
+    let mut bed = Bed::new(|_| {});
+    let (lines, ..) = bed.scrape_as(body, Format::OpenMetrics, 10);
+    assert!(lines.contains(&"{__name__=\"a_created\", x=\"1\"} 0.004 @10".to_owned()), "{lines:?}");
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub struct ScrapeConfig {
     pub metric_name_validation_scheme: Option<NameScheme>,
     /// How targets are asked to write names that are not legal everywhere; `None` inherits.
     pub metric_name_escaping_scheme: Option<EscapingScheme>,
+    /// Whether `scrape_protocols` are a default.
+    names_no_protocols: bool,
 }
 
 /// What a scrape, or a job, may bring; 0 is no limit, or the limit of `global` where it has one.
@@ -228,6 +230,15 @@ impl ScrapeConfig {
             limits: ScrapeLimits::default(),
             metric_name_validation_scheme: None,
             metric_name_escaping_scheme: None,
+            names_no_protocols: false,
+        }
+    }
+
+    /// Asks for protobuf first, the format that carries most, unless somebody named the protocols. After
+    /// [`validate`](Self::validate). Upstream does so where start timestamps are wanted.
+    pub fn prefer_protobuf(&mut self) {
+        if self.names_no_protocols {
+            self.scrape_protocols = preferred(true).to_vec();
         }
     }
 
@@ -332,6 +343,7 @@ impl ScrapeConfig {
             self.scrape_protocols.clone_from(&defaults.scrape_protocols);
         }
         if self.scrape_protocols.is_empty() {
+            self.names_no_protocols = true;
             self.scrape_protocols = preferred(self.scrape_native_histograms()).to_vec();
         }
         let repeated = |(at, protocol)| self.scrape_protocols.iter().take(at).any(|earlier| earlier == protocol);

@@ -291,8 +291,13 @@ impl Series {
     fn admits(&self, samples: usize, start: i64) -> bool {
         match self.encoding {
             FloatEncoding::Xor => start == 0,
-            FloatEncoding::Xor2 => self.starts().admits(samples, start),
+            FloatEncoding::Xor2 => self.xor2_admits(samples, start),
         }
+    }
+
+    #[inline(never)]
+    fn xor2_admits(&self, samples: usize, start: i64) -> bool {
+        self.starts().admits(samples, start)
     }
 
     fn starts(&self) -> Starts {
@@ -469,6 +474,12 @@ mod tests {
         assert!(cut.iter().all(|(.., samples)| (96..=120).contains(samples)), "{cut:?}");
         assert_eq!(series.oldest(), Some(0));
         assert_eq!(series.newest(), Some(1999 * 15_000));
+    }
+
+    #[test]
+    fn what_few_series_have_takes_no_room_in_the_others() {
+        // A head has a million of these: whoever adds to them says why here. Open histogram chunks and late samples are boxed.
+        assert_eq!((size_of::<Series>(), size_of::<Rest>()), (128, 176));
     }
 
     #[test]

@@ -72,10 +72,13 @@ impl Head {
         floats: Floats<'_>,
         applied: &mut Applied,
     ) {
-        let mut starts = floats.starts;
-        for run in floats.items.chunk_by(|a, b| a.series as usize / PAGE_SERIES == b.series as usize / PAGE_SERIES) {
-            let (run_starts, others) = starts.split_at_checked(run.len()).unwrap_or_default();
-            starts = others;
+        let Floats { items, starts } = floats;
+        // One test for each sample is what those without start timestamps pay for those that have one.
+        let has_starts = !starts.is_empty();
+        let mut first = 0;
+        for run in items.chunk_by(|a, b| a.series as usize / PAGE_SERIES == b.series as usize / PAGE_SERIES) {
+            let run_starts = starts.get(first..first + run.len()).unwrap_or_default();
+            first += run.len();
             let Some(page) = run.first().and_then(|item| self.pages.page(item.series)) else {
                 applied.dropped += run.len();
                 applied.unknown += run.len() as u64;
@@ -92,7 +95,7 @@ impl Head {
                     applied.unknown += 1;
                     continue;
                 };
-                let start = run_starts.get(at).copied().unwrap_or(0);
+                let start = if has_starts { run_starts.get(at).copied().unwrap_or(0) } else { 0 };
                 if item.late {
                     self.apply_late(item.series, series, (item.time, start), item.value.into(), applied);
                     continue;

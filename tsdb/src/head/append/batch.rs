@@ -56,11 +56,19 @@ impl FloatItems {
         Self { items: Vec::with_capacity(items), starts: Vec::new() }
     }
 
-    /// `start` is 0 for none.
+    /// Adds a float without a start timestamp.
     #[inline]
-    pub(in crate::head) fn push(&mut self, item: FloatItem, start: i64) {
-        push_start(&mut self.starts, self.items.len(), start);
+    pub(in crate::head) fn push(&mut self, item: FloatItem) {
+        if !self.starts.is_empty() {
+            self.starts.push(0);
+        }
         self.items.push(item);
+    }
+
+    /// Says the start timestamp of the float that was added last.
+    pub(in crate::head) fn start_last(&mut self, start: i64) {
+        self.starts.pop();
+        push_start(&mut self.starts, self.items.len().saturating_sub(1), start);
     }
 
     pub(in crate::head) fn len(&self) -> usize {

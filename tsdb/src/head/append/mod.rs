@@ -134,19 +134,44 @@ impl Appender for HeadAppender<'_> {
     }
 
     fn append(&mut self, series: SeriesRef, sample: Sample) -> Result<(), AppendError> {
-        let (time, start) = (sample.timestamp.as_millis(), sample.start.map_or(0, Timestamp::as_millis));
+        let start = sample.start.map_or(0, Timestamp::as_millis);
         match sample.value {
             Value::Float(value) => {
-                let start = if self.starts == StartStorage::None { 0 } else { start };
-                self.stage_float(series, time, start, value)
+                let staged = self.batch.floats.len();
+                self.append_float(series, sample.timestamp, value)?;
+                if start != 0 && self.starts != StartStorage::None && self.batch.floats.len() > staged {
+                    self.batch.floats.start_last(start);
+                }
+                Ok(())
             }
-            Value::Histogram(histogram) => self.stage_histogram(series, time, start, histogram),
+            Value::Histogram(histogram) => self.stage_histogram(series, sample.timestamp.as_millis(), start, histogram),
         }
     }
 
     #[inline]
     fn append_float(&mut self, series: SeriesRef, timestamp: Timestamp, value: f64) -> Result<(), AppendError> {
-        self.stage_float(series, timestamp.as_millis(), 0, value)
+        let time = timestamp.as_millis();
+        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
+        let judged = self.head.pages.with(number, |state| {
+            state.touch();
+            if state.kind == Kind::Histogram && is_stale(value) {
+                return Err(state.rest.as_ref().and_then(|rest| rest.last_histogram.clone()));
+            }
+            let repeated = || state.kind == Kind::Float && state.floats.value().to_bits() == value.to_bits();
+            Ok(judge(&self.window, state.newest(), time, repeated))
+        });
+        match judged.ok_or(AppendError::UnknownSeries(series.0))? {
+            Ok(verdict) => {
+                let admitted = self.admit(verdict, time);
+                if let Some(late) = admitted.map_err(|error| self.with_values(error, number, time, value))? {
+                    self.batch.note(time, late);
+                    self.batch.floats.push(FloatItem { series: number, late, time, value });
+                }
+                Ok(())
+            }
+            // The stale marker of a series of histograms is a histogram.
+            Err(last) => self.stage_histogram(series, time, 0, stale_histogram(last.as_ref())),
+        }
     }
 
     fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), AppendError> {
@@ -197,32 +222,6 @@ impl Drop for HeadAppender<'_> {
 }
 
 impl HeadAppender<'_> {
-    /// `start` is 0 for none.
-    #[inline]
-    fn stage_float(&mut self, series: SeriesRef, time: i64, start: i64, value: f64) -> Result<(), AppendError> {
-        let number = u32::try_from(series.0).map_err(|_| AppendError::UnknownSeries(series.0))?;
-        let judged = self.head.pages.with(number, |state| {
-            state.touch();
-            if state.kind == Kind::Histogram && is_stale(value) {
-                return Err(state.rest.as_ref().and_then(|rest| rest.last_histogram.clone()));
-            }
-            let repeated = || state.kind == Kind::Float && state.floats.value().to_bits() == value.to_bits();
-            Ok(judge(&self.window, state.newest(), time, repeated))
-        });
-        match judged.ok_or(AppendError::UnknownSeries(series.0))? {
-            Ok(verdict) => {
-                let admitted = self.admit(verdict, time);
-                if let Some(late) = admitted.map_err(|error| self.with_values(error, number, time, value))? {
-                    self.batch.note(time, late);
-                    self.batch.floats.push(FloatItem { series: number, late, time, value }, start);
-                }
-                Ok(())
-            }
-            // The stale marker of a series of histograms is a histogram.
-            Err(last) => self.stage_histogram(series, time, start, stale_histogram(last.as_ref())),
-        }
-    }
-
     /// Whether a sample is staged, and as what.
     #[inline]
     fn admit(&self, verdict: Verdict, time: i64) -> Result<Option<bool>, AppendError> {

@@ -110,7 +110,10 @@ struct Queue {
 impl Queue {
     #[inline]
     fn push(&mut self, item: FloatItem, start: i64) {
-        self.floats.push(item, start);
+        self.floats.push(item);
+        if start != 0 {
+            self.floats.start_last(start);
+        }
         if self.floats.len() >= BATCH {
             self.flush();
         }
