@@ -166,6 +166,11 @@ pub(crate) fn head_chunks(data: &[u8]) {
         if found.read(0, TimeRange::ALL, &mut columns).is_ok() {
             assert!(columns.times.is_sorted_by(|a, b| a < b));
             assert!(columns.histogram_times.is_sorted_by(|a, b| a < b));
+            for (starts, times) in
+                [(&columns.starts, &columns.times), (&columns.histogram_starts, &columns.histogram_times)]
+            {
+                assert!(starts.is_empty() || starts.len() == times.len(), "a start for each, or none at all");
+            }
             assert!(taken.is_err() || columns.times.contains(&time));
         }
     };
