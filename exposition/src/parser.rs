@@ -8,7 +8,7 @@ use crate::nhcb::{Collator, Finished, Fit};
 use crate::openmetrics::OpenMetricsParser;
 use crate::protobuf::ProtobufParser;
 use crate::series::SeriesText;
-use crate::text::TextParser;
+use crate::text::{TextParser, Token};
 
 /// The formats that can be read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -141,7 +141,23 @@ impl<'a> Parser<'a> {
             return self.collator.as_ref().map(|collator| Ok(histogram_event(collator, finished)));
         }
         let next = match &mut self.reader {
-            Reader::Text(reader) => reader.next(),
+            Reader::Text(reader) => {
+                let token = match reader.token() {
+                    Ok(Token::End) => {
+                        self.state = State::Done;
+                        return None;
+                    }
+                    Ok(token) => token,
+                    Err(fault) => {
+                        self.state = State::Done;
+                        return Some(Err(ParseError::of_body(self.body, self.format, fault)));
+                    }
+                };
+                if let (Some(collator), Token::Type { family, metric_type }) = (&mut self.collator, token) {
+                    collator.begin_family(&reader.resolved(family), metric_type);
+                }
+                return reader.event(token).map(Ok);
+            }
             Reader::OpenMetrics(reader) => reader.next(),
             Reader::Protobuf(reader) => reader.next(),
         };
@@ -190,7 +206,7 @@ impl<'a> Parser<'a> {
                 return None;
             }
             let skipped = match &mut self.reader {
-                Reader::Text(reader) => reader.next().is_ok(),
+                Reader::Text(reader) => reader.skip(),
                 Reader::OpenMetrics(reader) => reader.next().is_ok(),
                 Reader::Protobuf(_) => false,
             };

@@ -241,9 +241,13 @@ impl LabelBuffer {
         }
     }
 
+    /// Leaves the name of the metric name, with which the text begins always.
+    #[inline]
     fn clear(&mut self) {
-        self.text.clear();
-        self.text.push_str(METRIC_NAME);
+        if self.text.is_empty() {
+            self.text.push_str(METRIC_NAME);
+        }
+        self.text.truncate(METRIC_NAME.len());
         self.pairs.clear();
     }
 
@@ -309,7 +313,7 @@ impl LabelBuffer {
     }
 
     /// Where a piece of the body stands in this buffer, which holds the region already.
-    #[inline]
+    #[inline(always)]
     fn resolve(&mut self, body: &Body<'_>, place: Option<Region>, piece: Piece) -> (u32, u32) {
         if piece.escaped {
             let start = self.text.len() as u32;
@@ -342,10 +346,12 @@ impl LabelBuffer {
     /// Targets mostly write labels in order, so the place is looked for from the end.
     #[inline]
     fn insert(&mut self, pair: Pair) {
-        let name = self.at(pair.name);
+        let bytes =
+            |(start, end): (u32, u32)| self.text.as_bytes().get(start as usize..end as usize).unwrap_or_default();
+        let name = bytes(pair.name);
         let mut place = self.pairs.len();
         while let Some(before) = place.checked_sub(1).and_then(|at| self.pairs.get(at)) {
-            if self.at(before.name) <= name {
+            if comes_first(bytes(before.name), name) {
                 break;
             }
             place -= 1;
@@ -355,6 +361,15 @@ impl LabelBuffer {
         } else {
             self.pairs.insert(place, pair);
         }
+    }
+}
+
+/// Whether a name sorts before another one or is the same. Mostly the first letter says so.
+#[inline]
+fn comes_first(name: &[u8], other: &[u8]) -> bool {
+    match (name.first(), other.first()) {
+        (Some(a), Some(b)) if a != b => a < b,
+        _ => name <= other,
     }
 }
 

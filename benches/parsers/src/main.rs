@@ -65,7 +65,7 @@ fn events(body: &str) -> usize {
     let mut parser = Parser::new(body.as_bytes(), Format::Text, &ParseOptions::default());
     let mut samples = 0;
     while let Some(event) = parser.next() {
-        if let Ok(Event::Sample(sample)) = event {
+        if let Ok(Event::Sample(sample)) = &event {
             black_box((sample.key, sample.value));
             samples += 1;
         }
@@ -78,7 +78,7 @@ fn labels(body: &str) -> usize {
     let mut buffer = LabelBuffer::default();
     let mut samples = 0;
     while let Some(event) = parser.next() {
-        if let Ok(Event::Sample(sample)) = event {
+        if let Ok(Event::Sample(sample)) = &event {
             sample.labels(&mut buffer);
             black_box((&buffer, sample.value));
             samples += 1;

@@ -6,4 +6,4 @@ pub(crate) mod scan;
 mod strict;
 
 pub(crate) use encoder::encode;
-pub(crate) use parser::TextParser;
+pub(crate) use parser::{TextParser, Token};

@@ -34,9 +34,20 @@ pub(crate) struct TextParser<'a> {
     checked: bool,
 }
 
+/// A line that was read, as numbers. The event of it is made in one go, where its reader wants it: handing events from
+/// function to function costs more than reading the lines.
+#[derive(Clone, Copy)]
+pub(crate) enum Token {
+    End,
+    Comment { start: usize, end: usize },
+    Help { family: Piece, start: usize, end: usize },
+    Type { family: Piece, metric_type: MetricType },
+    Sample(SampleLine),
+}
+
 /// A sample whose name and labels are in the parser's line.
 #[derive(Clone, Copy)]
-struct SampleLine {
+pub(crate) struct SampleLine {
     start: usize,
     key_end: usize,
     value: f64,
@@ -58,8 +69,9 @@ impl<'a> TextParser<'a> {
         }
     }
 
-    /// The next event; `Ok(None)` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
+    /// Reads what comes next.
+    #[inline(always)]
+    pub(crate) fn token(&mut self) -> Result<Token, Fault> {
         let bytes = self.body.bytes;
         self.known_from = None;
         if !self.checked {
@@ -69,22 +81,42 @@ impl<'a> TextParser<'a> {
         loop {
             self.at = scan::skip_blanks(bytes, self.at);
             match bytes.get(self.at) {
-                None => return self.end().map(|()| None),
+                None => return self.end().map(|()| Token::End),
                 Some(0) if self.strict.is_none() => {
                     self.at = bytes.len();
-                    return Ok(None);
+                    return Ok(Token::End);
                 }
                 Some(b'\n') => self.at += 1,
-                Some(b'#') => return self.comment().map(Some),
+                Some(b'#') => return self.comment(),
                 Some(_) => {
                     let line = self.sample()?;
                     if let Some(strict) = &mut self.strict {
                         strict.sample(line.start, &self.body, &self.line, line.value)?;
                     }
-                    return Ok(Some(self.sample_event(line)));
+                    return Ok(Token::Sample(line));
                 }
             }
         }
+    }
+
+    /// Reads what comes next for nothing. False if it cannot be read.
+    pub(crate) fn skip(&mut self) -> bool {
+        self.token().is_ok()
+    }
+
+    /// The event of what was read last; `None` at the end.
+    #[inline(always)]
+    pub(crate) fn event(&self, token: Token) -> Option<Event<'_>> {
+        Some(match token {
+            Token::End => return None,
+            Token::Comment { start, end } => Event::Comment(self.body.slice(start..end)),
+            Token::Help { family, start, end } => {
+                let text = self.body.str(start..end).unwrap_or_default();
+                Event::Help { family: self.resolved(family), text: unescape_help(text) }
+            }
+            Token::Type { family, metric_type } => Event::Type { family: self.resolved(family), metric_type },
+            Token::Sample(line) => Event::Sample(self.sample_event(line)),
+        })
     }
 
     /// The next line, if it is a sample; it stays the next line.
@@ -99,8 +131,7 @@ impl<'a> TextParser<'a> {
         let here = self.at;
         let line = self.sample();
         self.at = here;
-        let Event::Sample(sample) = self.sample_event(line.ok()?) else { return None };
-        Some(sample)
+        Some(self.sample_event(line.ok()?))
     }
 
     /// Takes the next line if it is a sample of exactly this raw key, which an earlier call returned: the bytes of the key
@@ -173,7 +204,7 @@ impl<'a> TextParser<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn sample(&mut self) -> Result<SampleLine, Fault> {
         let bytes = self.body.bytes;
         let start = self.at;
@@ -182,8 +213,9 @@ impl<'a> TextParser<'a> {
         let mut metric = None;
         let mut at = start;
         if let Some(end) = scan::metric_name_like(bytes, start, hint) {
-            self.name = Piece::new(start, end, false);
-            metric = Some(self.name);
+            let name = Piece::new(start, end, false);
+            self.name = name;
+            metric = Some(name);
             at = end;
         } else if bytes.get(start) != Some(&b'{') {
             return Err(Fault::expected(bytes, start, "a metric name, a comment or an opening brace"));
@@ -253,39 +285,45 @@ impl<'a> TextParser<'a> {
         Ok((Some(Timestamp(millis)), next))
     }
 
-    #[inline]
-    fn sample_event(&self, line: SampleLine) -> Event<'_> {
-        Event::Sample(SampleEvent {
+    #[inline(always)]
+    fn sample_event(&self, line: SampleLine) -> SampleEvent<'_> {
+        SampleEvent {
             key: self.body.slice(line.start..line.key_end),
             value: line.value,
             timestamp: line.timestamp,
             start: None,
             exemplar: None,
             series: SeriesText::Raw(&self.body, &self.line),
-        })
+        }
     }
 
-    fn comment(&mut self) -> Result<Event<'_>, Fault> {
+    #[inline(always)]
+    fn comment(&mut self) -> Result<Token, Fault> {
         let bytes = self.body.bytes;
         let start = self.at;
         let word_at = scan::skip_blanks(bytes, start + 1);
         let word = if word_at == start + 1 { None } else { bytes.get(word_at..word_at + 4) };
         let blank = matches!(bytes.get(word_at + 4), Some(b' ' | b'\t'));
-        match word {
-            Some(b"HELP") if blank => self.metadata(word_at + 4, Keyword::Help),
-            Some(b"TYPE") if blank => self.metadata(word_at + 4, Keyword::Type),
-            _ => {
+        let keyword = match word {
+            Some(b"HELP") if blank => Some(Keyword::Help),
+            Some(b"TYPE") if blank => Some(Keyword::Type),
+            _ => None,
+        };
+        match keyword {
+            Some(keyword) => self.metadata(word_at + 4, keyword),
+            None => {
                 let rest = bytes.get(start..).unwrap_or_default();
                 let end = start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
                 self.limit_line(start, end)?;
                 self.at = (end + 1).min(bytes.len());
-                Ok(Event::Comment(self.body.slice(start..end)))
+                Ok(Token::Comment { start, end })
             }
         }
     }
 
     /// Reads family and text of a metadata line, from behind its keyword on.
-    fn metadata(&mut self, at: usize, keyword: Keyword) -> Result<Event<'_>, Fault> {
+    #[inline(always)]
+    fn metadata(&mut self, at: usize, keyword: Keyword) -> Result<Token, Fault> {
         let bytes = self.body.bytes;
         let line_start = self.at;
         let name_at = scan::skip_blanks(bytes, at);
@@ -296,8 +334,9 @@ impl<'a> TextParser<'a> {
             }
             _ => match scan::metric_name_like(bytes, name_at, self.name) {
                 Some(end) => {
-                    self.name = Piece::new(name_at, end, false);
-                    (self.name, end)
+                    let name = Piece::new(name_at, end, false);
+                    self.name = name;
+                    (name, end)
                 }
                 None => return Err(Fault::expected(bytes, name_at, "a metric name")),
             },
@@ -310,12 +349,11 @@ impl<'a> TextParser<'a> {
         let text_at = (name_end + 1).min(end);
         self.limit_line(line_start, end)?;
         self.at = (end + 1).min(bytes.len());
-        let family = self.resolved(family);
-        let event = match keyword {
+        let token = match keyword {
             Keyword::Help => {
                 let fault = || Fault::new(text_at, ParseErrorKind::Utf8 { what: "help text" });
-                let text = self.body.str(text_at..end).ok_or_else(fault)?;
-                Event::Help { family, text: unescape_help(text) }
+                self.body.str(text_at..end).ok_or_else(fault)?;
+                Token::Help { family, start: text_at, end }
             }
             Keyword::Type => {
                 let word = self.body.slice(text_at..end);
@@ -325,23 +363,41 @@ impl<'a> TextParser<'a> {
                     Fault::new(text_at, ParseErrorKind::MetricType(word))
                 })?;
                 self.begin_type(metric_type);
-                Event::Type { family, metric_type: self.metric_type }
+                Token::Type { family, metric_type }
             }
         };
-        if let Some(strict) = &mut self.strict {
-            strict.metadata(line_start, &event)?;
+        if self.strict.is_some() {
+            self.judge(line_start, token)?;
         }
-        Ok(event)
+        Ok(token)
+    }
+
+    /// Whether the specification allows a metadata line here.
+    #[cold]
+    fn judge(&mut self, line_start: usize, token: Token) -> Result<(), Fault> {
+        let (family, metric_type) = match token {
+            Token::Help { family, .. } => (family, None),
+            Token::Type { family, metric_type } => (family, Some(metric_type)),
+            _ => return Ok(()),
+        };
+        let name = self.resolved(family);
+        self.strict.as_mut().map_or(Ok(()), |strict| strict.metadata(line_start, &name, metric_type))
     }
 
     /// The name of a metadata line. Prometheus does not look whether it is UTF-8.
-    fn resolved(&self, piece: Piece) -> Cow<'a, str> {
+    #[inline(always)]
+    pub(crate) fn resolved(&self, piece: Piece) -> Cow<'a, str> {
+        match self.body.str(piece.range()) {
+            Some(text) if !piece.escaped => Cow::Borrowed(text),
+            _ => self.resolved_slowly(piece),
+        }
+    }
+
+    #[cold]
+    fn resolved_slowly(&self, piece: Piece) -> Cow<'a, str> {
         let Some(text) = self.body.str(piece.range()) else {
             return String::from_utf8_lossy(self.body.slice(piece.range()));
         };
-        if !piece.escaped {
-            return Cow::Borrowed(text);
-        }
         let mut resolved = String::with_capacity(text.len());
         unescape_into(&mut resolved, text);
         Cow::Owned(resolved)
@@ -357,6 +413,7 @@ impl<'a> TextParser<'a> {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Keyword {
     Help,
     Type,
@@ -374,10 +431,16 @@ fn metric_type(word: &[u8]) -> Option<MetricType> {
 }
 
 /// Resolves `\\` and `\n`; any other backslash, and `\"` with it, stays.
+#[inline(always)]
 fn unescape_help(text: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
-        return Cow::Borrowed(text);
+    match memchr::memchr(b'\\', text.as_bytes()) {
+        None => Cow::Borrowed(text),
+        Some(_) => unescaped_help(text),
     }
+}
+
+#[cold]
+fn unescaped_help(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

@@ -12,7 +12,6 @@ use ferula_model::number::parse_float;
 use ferula_model::{Labels, METRIC_NAME, MetricType};
 
 use crate::error::Fault;
-use crate::event::Event;
 use crate::series::{Body, LabelBuffer, Piece, SeriesLine};
 
 /// The families of one body, as far as it has been read.
@@ -41,12 +40,8 @@ struct Histogram {
 }
 
 impl Families {
-    pub(crate) fn metadata(&mut self, at: usize, event: &Event<'_>) -> Result<(), Fault> {
-        let (name, metric_type) = match event {
-            Event::Help { family, .. } => (family, None),
-            Event::Type { family, metric_type } => (family, Some(*metric_type)),
-            _ => return Ok(()),
-        };
+    /// A HELP line of a family, or a TYPE line, which names a type.
+    pub(crate) fn metadata(&mut self, at: usize, name: &str, metric_type: Option<MetricType>) -> Result<(), Fault> {
         let family = self.family(at, name)?;
         if !family.series.is_empty() {
             return Err(Fault::strict(at, format!("metadata of {name:?} after its samples")));
