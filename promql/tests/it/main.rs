@@ -15,5 +15,6 @@ mod harness;
 mod invariants;
 mod oracle;
 mod printing;
+mod projection;
 mod twins;
 mod wrong_queries;

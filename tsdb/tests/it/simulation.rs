@@ -730,7 +730,11 @@ fn read(db: &Db) -> Series {
         set.read(at, TimeRange::ALL, &mut columns).unwrap();
         let found = samples(&columns);
         if !found.is_empty() {
-            assert!(all.insert(set.labels(at), found).is_none(), "no series twice");
+            let labels = set.labels(at);
+            let mut shown = labels.iter();
+            set.each_label(at, &mut |name, value| assert_eq!(shown.next(), Some((name, value))));
+            assert_eq!(shown.next(), None, "every label is shown");
+            assert!(all.insert(labels, found).is_none(), "no series twice");
         }
     }
     all
