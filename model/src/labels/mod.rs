@@ -1,7 +1,8 @@
 //! Labels: which series is this?
 //!
 //! A label set is sorted by name, unique, immutable and held in one allocation, so that a clone is a reference count
-//! and a comparison mostly a hash. Changes go through a [`LabelsBuilder`].
+//! and a comparison mostly one of bytes. Changes go through a [`LabelsBuilder`]. Nothing else is kept: a query makes a
+//! label set for each series that it reads and hashes few of them.
 //!
 //! # Layout
 //!
@@ -33,11 +34,13 @@ pub const METRIC_NAME: &str = "__name__";
 /// assert_eq!(labels.len(), 2);
 /// assert_eq!(labels.to_string(), r#"{__name__="up", job="node"}"#);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Labels {
-    hash: u64,
     packed: Arc<str>,
 }
+
+/// Room for the labels of most series.
+const USUAL_BYTES: usize = 480;
 
 impl Labels {
     /// The set without labels.
@@ -58,9 +61,7 @@ impl Labels {
     ///
     /// This is the fast way in; the order is the caller's promise (checked in debug builds).
     pub fn from_sorted<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        // Room for most sets: growing costs more than what is given back.
-        let mut packed = String::with_capacity(512);
-        let mut longest = 0;
+        let mut packed = String::with_capacity(USUAL_BYTES);
         let mut previous: Option<String> = None;
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
@@ -72,12 +73,11 @@ impl Labels {
                 continue;
             }
             for text in [name, value] {
-                longest = longest.max(text.len());
                 push_length(&mut packed, text.len());
                 packed.push_str(text);
             }
         }
-        Self { hash: hash_of(&packed, longest), packed: packed.into() }
+        Self { packed: packed.as_str().into() }
     }
 
     /// The value of a label, if it is present.
@@ -107,9 +107,21 @@ impl Labels {
 
     /// XXH64 (seed 0) over names and values, each preceded by its length: one byte below 255, else `0xFF` and three
     /// bytes, little-endian. The same number as Prometheus 3.14's default build, so that `limit_ratio` keeps the same
-    /// series and `hashmod`-like sharding agrees.
+    /// series and `hashmod`-like sharding agrees. Computed anew each time.
     pub fn hash64(&self) -> u64 {
-        self.hash
+        if self.iter().all(|(name, value)| name.len() < 0x40 && value.len() < 0x40) {
+            // A length of one group is written as upstream writes it, so that the buffer is what is hashed.
+            return twox_hash::XxHash64::oneshot(0, self.packed.as_bytes());
+        }
+        let mut hasher = twox_hash::XxHash64::with_seed(0);
+        for text in self.iter().flat_map(|(name, value)| [name, value]) {
+            match text.len() {
+                short @ 0..255 => hasher.write(&[short as u8]),
+                long => hasher.write(&[0xFF, long as u8, (long >> 8) as u8, (long >> 16) as u8]),
+            }
+            hasher.write(text.as_bytes());
+        }
+        hasher.finish()
     }
 
     /// A builder that starts from this set.
@@ -139,23 +151,6 @@ impl Labels {
     pub fn heap_bytes(&self) -> usize {
         self.packed.len() + 2 * size_of::<usize>()
     }
-}
-
-/// XXH64 over the upstream encoding of a label set. `longest` is the length of its longest text.
-fn hash_of(packed: &str, longest: usize) -> u64 {
-    if longest < 0x40 {
-        // A length of one group is written as upstream writes it, so that the buffer is what is hashed.
-        return twox_hash::XxHash64::oneshot(0, packed.as_bytes());
-    }
-    let mut hasher = twox_hash::XxHash64::with_seed(0);
-    for text in (LabelsIter { rest: packed }).flat_map(|(name, value)| [name, value]) {
-        match text.len() {
-            short @ 0..255 => hasher.write(&[short as u8]),
-            long => hasher.write(&[0xFF, long as u8, (long >> 8) as u8, (long >> 16) as u8]),
-        }
-        hasher.write(text.as_bytes());
-    }
-    hasher.finish()
 }
 
 fn push_length(packed: &mut String, mut length: usize) {
@@ -215,17 +210,10 @@ impl Default for Labels {
     }
 }
 
-impl PartialEq for Labels {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.packed == other.packed
-    }
-}
-
-impl Eq for Labels {}
-
 impl Hash for Labels {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        // Many bytes through a quick hash, so that the hasher of a map, which is not quick, sees few.
+        state.write_u64(twox_hash::XxHash64::oneshot(0, self.packed.as_bytes()));
     }
 }
 

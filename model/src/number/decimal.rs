@@ -10,12 +10,6 @@ pub(super) struct Decimal {
 }
 
 impl Decimal {
-    /// The digits of the absolute value of a finite float.
-    pub(super) fn of(value: f64) -> Self {
-        let mut buffer = zmij::Buffer::new();
-        Self::from_text(buffer.format_finite(value.abs()))
-    }
-
     /// From `12.34`, `0.0012`, `1.2e+30` or `1.2e30`: any layout of digits with one point and one exponent.
     pub(super) fn from_text(text: &str) -> Self {
         let (mantissa, exponent) = match text.split_once('e') {

@@ -166,7 +166,15 @@ fn lay_out(out: &mut impl Sink, value: f64, form: FloatForm) {
         }
         return;
     }
-    let decimal = Decimal::of(magnitude);
+    let mut buffer = zmij::Buffer::new();
+    let shortest = buffer.format_finite(magnitude);
+    // Where both lay the digits out plainly, they do it alike.
+    let is_plain = wants_exponent.map_or((1e-4..1e6).contains(&magnitude), |wanted| !wanted);
+    if is_plain && !shortest.bytes().any(|byte| byte == b'e') {
+        out.put(shortest.strip_suffix(".0").unwrap_or(shortest).as_bytes());
+        return;
+    }
+    let decimal = Decimal::from_text(shortest);
     // Go's `%g` decides as if the precision were 6 when the digits are the shortest ones.
     let exponent = wants_exponent.unwrap_or(!(-4..6).contains(&decimal.exponent()));
     match exponent {
@@ -301,6 +309,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_copied_are_digits_laid_out(mantissa in any::<u32>(), exponent in -12i32..25, bits in any::<u64>()) {
+            for value in [f64::from(mantissa) * 10f64.powi(exponent), f64::from_bits(bits)] {
+                prop_assume!(value.is_finite() && value != 0.0);
+                let decimal = Decimal::from_text(&format!("{:e}", value.abs()));
+                let mut laid_out = Vec::new();
+                sign(&mut laid_out, value);
+                plain(&mut laid_out, &decimal);
+                let mut copied = Vec::new();
+                push_float(&mut copied, value, FloatForm::Plain);
+                prop_assert_eq!(copied, laid_out);
+                let is_plain = (-4..6).contains(&decimal.exponent());
+                prop_assert_eq!(format_float(value, FloatForm::Shortest).contains('e'), !is_plain);
+            }
+        }
+
         #[test]
         fn every_form_reads_back(bits in any::<u64>()) {
             let value = f64::from_bits(bits);
