@@ -198,16 +198,9 @@ impl<'a> BitReader<'a> {
         let from = self.position / 8;
         let word = match self.bytes.get(from..).and_then(|rest| rest.first_chunk::<8>()) {
             Some(word) => u64::from_be_bytes(*word),
-            None => self.last_word(from),
+            None => last_word(self.bytes, from),
         };
         word << (self.position % 8)
-    }
-
-    /// The bytes from `from` on, less than eight.
-    #[cold]
-    fn last_word(&self, from: usize) -> u64 {
-        let rest = self.bytes.get(from..).unwrap_or_default().iter();
-        rest.zip((0..8).rev()).map(|(byte, place)| u64::from(*byte) << (8 * place)).sum()
     }
 
     /// Reads bits that were peeked at.
@@ -223,6 +216,27 @@ impl<'a> BitReader<'a> {
         }
         self.position = position;
         Ok(())
+    }
+
+    /// Reads bits that were peeked at and may lie beyond the end: who passes over bits asks [`is_past_end`](Self::is_past_end)
+    /// before anybody else reads.
+    #[inline]
+    pub(super) fn pass(&mut self, count: u32) {
+        self.position += count as usize;
+    }
+
+    /// Passes over the next `count` (1 to 64) bits and gives them; zeros beyond the end.
+    #[inline]
+    pub(super) fn pass_value(&mut self, count: u32) -> u64 {
+        let value = if count <= PEEKED { self.peek() >> (64 - count) } else { wide(self.bytes, self.position, count) };
+        self.pass(count);
+        value
+    }
+
+    /// Whether bits were passed over that are not there.
+    #[inline]
+    pub(super) fn is_past_end(&self) -> bool {
+        self.position > self.bytes.len() * 8
     }
 
     /// The next `count` (0 to 64) bits.
@@ -322,6 +336,21 @@ impl<'a> BitReader<'a> {
     pub fn free(&self) -> u8 {
         (self.left() % 8) as u8
     }
+}
+
+/// More bits than are in sight at once.
+#[cold]
+#[inline(never)]
+fn wide(bytes: &[u8], position: usize, count: u32) -> u64 {
+    let high = BitReader { bytes, position }.peek() >> (96 - count);
+    high << 32 | BitReader { bytes, position: position + count as usize - 32 }.peek() >> 32
+}
+
+/// The bytes from `from` on, less than eight. Apart from the reader, so that it can live in registers.
+#[cold]
+fn last_word(bytes: &[u8], from: usize) -> u64 {
+    let rest = bytes.get(from..).unwrap_or_default().iter();
+    rest.zip((0..8).rev()).map(|(byte, place)| u64::from(*byte) << (8 * place)).sum()
 }
 
 #[cfg(test)]

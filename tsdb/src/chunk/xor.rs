@@ -8,7 +8,7 @@
 
 use ferula_model::{Columns, STALE_MARKER, TimeRange};
 
-use super::bits::{BitReader, PEEKED, PutBits, StagedBits, fits, signed};
+use super::bits::{BitReader, PutBits, StagedBits, fits, signed};
 use super::{ChunkError, count_up};
 
 /// What must be known to append one more sample to an XOR chunk. The chunk's bytes belong to the caller.
@@ -167,9 +167,8 @@ pub fn decode(bytes: &[u8], range: TimeRange, columns: &mut Columns) -> Result<(
     columns.values.resize(from + room, 0.0);
     let times = columns.times.get_mut(from..).unwrap_or_default();
     let values = columns.values.get_mut(from..).unwrap_or_default();
-    let mut out = Out { times, values, written: 0, max: range.max.as_millis() };
-    let result = samples.write(&mut out);
-    let written = out.written;
+    let mut written = 0;
+    let result = samples.write(times, values, range.max.as_millis(), &mut written);
     columns.times.truncate(from + written);
     columns.values.truncate(from + written);
     let min = range.min.as_millis();
@@ -182,29 +181,6 @@ pub fn decode(bytes: &[u8], range: TimeRange, columns: &mut Columns) -> Result<(
         columns.starts.resize(columns.times.len(), 0);
     }
     result
-}
-
-/// Where decoded samples go.
-struct Out<'a> {
-    times: &'a mut [i64],
-    values: &'a mut [f64],
-    written: usize,
-    /// Samples after this time are not wanted.
-    max: i64,
-}
-
-impl Out<'_> {
-    /// Writes a sample; false if it is not wanted or there is no room, which ends the chunk.
-    #[inline]
-    fn push(&mut self, time: i64, value: u64) -> bool {
-        let slots = (self.times.get_mut(self.written), self.values.get_mut(self.written));
-        let (Some(time_slot), Some(value_slot)) = slots else { return false };
-        *time_slot = time;
-        *value_slot = f64::from_bits(value);
-        let wanted = time <= self.max;
-        self.written += usize::from(wanted);
-        wanted
-    }
 }
 
 /// Walks the samples of a chunk.
@@ -224,78 +200,90 @@ impl<'a> Samples<'a> {
         Ok(Self { bits, read: 0, left, time: 0, delta: 0, window: XorWindow::default() })
     }
 
-    /// Writes all samples: the first two as they come, the others in a loop that looks at several bits at once.
-    fn write(&mut self, out: &mut Out<'_>) -> Result<(), ChunkError> {
-        while self.read < 2 {
-            let Some((time, value)) = self.next()? else { return Ok(()) };
-            if !out.push(time, value.to_bits()) {
-                return Ok(());
-            }
+    /// Writes the samples up to the time `max`: the first two as they come, the others in a loop in which what is usual
+    /// costs a branch that is foreseen and no more, so that the next sample need not wait for the bits of this one. Counts
+    /// in `written` what was written before an error.
+    #[inline(never)]
+    fn write(
+        &mut self,
+        times: &mut [i64],
+        values: &mut [f64],
+        max: i64,
+        written: &mut usize,
+    ) -> Result<(), ChunkError> {
+        while *written < 2 {
+            let Some((at, value)) = self.next()?.filter(|(at, _)| *at <= max) else { return Ok(()) };
+            let slots = times.get_mut(*written).zip(values.get_mut(*written));
+            let Some((time_slot, value_slot)) = slots else { return Ok(()) };
+            (*time_slot, *value_slot) = (at, value);
+            *written += 1;
         }
+        let (times, values) = (times.get_mut(2..).unwrap_or_default(), values.get_mut(2..).unwrap_or_default());
         let Self { bits, left, time, delta, window, .. } = self;
         // Copies, so that all of it stays in registers.
-        let (mut bits, mut time, mut delta, mut left) = (bits.clone(), *time, *delta, u32::from(*left));
+        let (mut bits, mut time, mut delta, left) = (bits.clone(), *time, *delta, usize::from(*left));
         let mut value = window.value;
-        // The window as leading bits and width; width 0: there is none yet.
-        let (mut leading, mut width) = match window.leading {
+        // The window as width and trailing bits; width 0: there is none yet.
+        let (mut width, mut trailing) = match window.leading {
             XorWindow::NO_WINDOW => (0, 0),
-            leading => (u32::from(leading), 64 - u32::from(leading) - u32::from(window.trailing)),
+            leading => (64 - u32::from(leading) - u32::from(window.trailing), u32::from(window.trailing)),
         };
-        while left > 0 {
-            let peeked = bits.peek();
-            // Samples that keep step and value are two zeros each: take all that are in sight.
-            let zeros = peeked.leading_zeros();
-            if zeros >= 2 {
-                let run = (zeros.min(PEEKED) / 2).min(left).min((bits.left() / 2) as u32);
-                if run == 0 {
-                    return Err(ChunkError::Truncated);
+        let room = times.len().min(values.len()).min(left);
+        let (times, values) = (times.get_mut(..room).unwrap_or_default(), values.get_mut(..room).unwrap_or_default());
+        let mut count = 0;
+        let end = 'samples: {
+            while let (Some(time_slot), Some(value_slot)) = (times.get_mut(count), values.get_mut(count)) {
+                let mut ahead = bits.peek();
+                if ahead >> 63 == 0 {
+                    bits.pass(1);
+                    ahead <<= 1;
+                } else if ahead >> 62 == 0b10 {
+                    delta = delta.wrapping_add(signed(ahead << 2 >> 50, 14));
+                    bits.pass(16);
+                    ahead <<= 16;
+                } else {
+                    let (change, count) = large_dod(bits.clone());
+                    delta = delta.wrapping_add(change);
+                    bits.pass(count);
+                    ahead = bits.peek();
                 }
-                for _ in 0..run {
-                    time = next_time(time, delta)?;
-                    if !out.push(time, value) {
-                        return Ok(());
-                    }
-                }
-                bits.skip(2 * run)?;
-                left -= run;
-                continue;
-            }
-            left -= 1;
-            let ones = peeked.leading_ones().min(4);
-            if ones == 4 {
-                bits.skip(4)?;
-                delta = delta.wrapping_add(bits.take(64)? as i64);
-            } else if ones > 0 {
-                let (prefix, size) = (ones + 1, 11 + 3 * ones);
-                delta = delta.wrapping_add(signed((peeked << prefix) >> (64 - size), size));
-                bits.skip(prefix + size)?;
-            } else {
-                bits.skip(1)?;
-            }
-            time = next_time(time, delta)?;
-            let peeked = bits.peek();
-            if peeked >> 63 == 0 {
-                bits.skip(1)?;
-            } else {
-                let is_new = peeked >> 62 & 1 == 1;
-                let header = peeked << 2 >> 53;
-                let new_width = if header & 0x3F == 0 { 64 } else { (header & 0x3F) as u32 };
-                leading = if is_new { (header >> 6) as u32 } else { leading };
-                width = if is_new { new_width } else { width };
-                if width == 0 {
-                    return Err(ChunkError::Malformed("a window is used before it is opened"));
-                }
-                let Some(trailing) = 64u32.checked_sub(leading + width) else {
-                    return Err(ChunkError::Malformed("a window is wider than a float"));
+                time = match next_time(time, delta) {
+                    Ok(next) => next,
+                    Err(error) => break 'samples Err(error),
                 };
-                bits.skip(if is_new { 13 } else { 2 })?;
-                value ^= bits.take(width)? << trailing;
+                // At least 33 bits are still in sight.
+                if ahead >> 63 == 0 {
+                    bits.pass(1);
+                } else {
+                    let is_new = ahead >> 62 == 0b11;
+                    let leading = (ahead >> 57 & 0x1F) as u32;
+                    // Width 64 is written as 0.
+                    let new_width = ((ahead >> 51 & 0x3F) as u32).wrapping_sub(1) % 64 + 1;
+                    width = if is_new { new_width } else { width };
+                    trailing = if is_new { 64u32.wrapping_sub(leading + new_width) } else { trailing };
+                    if width == 0 {
+                        break 'samples Err(ChunkError::Malformed("a window is used before it is opened"));
+                    }
+                    if trailing >= 64 {
+                        break 'samples Err(ChunkError::Malformed("a window is wider than a float"));
+                    }
+                    bits.pass(if is_new { 13 } else { 2 });
+                    value ^= bits.pass_value(width) << trailing;
+                }
+                if bits.is_past_end() {
+                    break 'samples Err(ChunkError::Truncated);
+                }
+                if time > max {
+                    break 'samples Ok(());
+                }
+                (*time_slot, *value_slot) = (time, f64::from_bits(value));
+                count += 1;
             }
-            if !out.push(time, value) {
-                return Ok(());
-            }
-        }
-        Ok(())
+            // There are slots for as many samples as the bytes can have.
+            if count < left { Err(ChunkError::Truncated) } else { Ok(()) }
+        };
+        *written += count;
+        end
     }
 
     #[inline]
@@ -335,6 +323,24 @@ impl<'a> Samples<'a> {
     fn advance(&mut self) -> Result<(), ChunkError> {
         self.time = next_time(self.time, self.delta)?;
         self.window.take(&mut self.bits)
+    }
+}
+
+/// A change of the step that begins with two ones, and how many bits it takes. Seldom, and kept apart so that the loop
+/// around it keeps its registers.
+#[cold]
+#[inline(never)]
+fn large_dod(mut bits: BitReader<'_>) -> (i64, u32) {
+    match bits.peek().leading_ones() {
+        ones @ ..4 => {
+            let size = 11 + 3 * ones;
+            bits.pass(ones + 1);
+            (signed(bits.pass_value(size), size), ones + 1 + size)
+        }
+        _ => {
+            bits.pass(4);
+            (bits.pass_value(64) as i64, 68)
+        }
     }
 }
 
@@ -488,6 +494,39 @@ mod tests {
             decode(&encoded(&samples), TimeRange::ALL, &mut columns).unwrap();
             prop_assert!(columns.times.iter().copied().eq(samples.iter().map(|s| s.0)));
             prop_assert!(columns.values.iter().map(|v| v.to_bits()).eq(samples.iter().map(|s| s.1.to_bits())));
+        }
+
+        #[test]
+        fn many_at_once_are_those_one_by_one(
+            samples in series(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            cut in any::<prop::sample::Index>(),
+            max in any::<i32>(),
+        ) {
+            let mut bytes = encoded(&samples);
+            for (at, change) in &damage {
+                let at = at.index(bytes.len());
+                bytes[at] ^= change;
+            }
+            bytes.truncate(bytes.len() - cut.index(bytes.len()) * (damage.len() % 2));
+            for max in [i64::MAX, i64::from(max)] {
+                let mut columns = Columns::default();
+                let range = TimeRange::new(ferula_model::Timestamp::MIN, ferula_model::Timestamp(max));
+                let result = decode(&bytes, range, &mut columns);
+                let mut expected = Vec::new();
+                let one_by_one = Samples::new(&bytes).and_then(|mut reader| {
+                    while let Some((time, value)) = reader.next()? {
+                        if time > max {
+                            break;
+                        }
+                        expected.push((time, value.to_bits()));
+                    }
+                    Ok(())
+                });
+                let found = columns.times.iter().copied().zip(columns.values.iter().map(|value| value.to_bits()));
+                prop_assert!(found.eq(expected));
+                prop_assert_eq!(result.is_ok(), one_by_one.is_ok(), "{:?} {:?}", result, one_by_one);
+            }
         }
 
         #[test]
