@@ -17,6 +17,53 @@ impl Mark {
     }
 }
 
+/// Takes off what was appended since `mark`.
+pub(crate) fn split_off(columns: &mut Columns, mark: Mark) -> Columns {
+    let tail =
+        |starts: &mut Vec<i64>, from: usize| if starts.len() > from { starts.split_off(from) } else { Vec::new() };
+    Columns {
+        times: columns.times.split_off(mark.floats),
+        values: columns.values.split_off(mark.floats),
+        starts: tail(&mut columns.starts, mark.floats),
+        histogram_times: columns.histogram_times.split_off(mark.histograms),
+        histograms: columns.histograms.split_off(mark.histograms),
+        histogram_starts: tail(&mut columns.histogram_starts, mark.histograms),
+    }
+}
+
+/// Appends samples that are all behind those of `columns`, or belong to somebody who will look.
+pub(crate) fn append(columns: &mut Columns, mut part: Columns) {
+    append_starts(columns.times.len(), &mut columns.starts, part.times.len(), &mut part.starts);
+    append_starts(
+        columns.histogram_times.len(),
+        &mut columns.histogram_starts,
+        part.histogram_times.len(),
+        &mut part.histogram_starts,
+    );
+    columns.times.append(&mut part.times);
+    columns.values.append(&mut part.values);
+    columns.histogram_times.append(&mut part.histogram_times);
+    columns.histograms.append(&mut part.histograms);
+}
+
+/// A column of starts is as long as its times, or empty.
+fn append_starts(samples: usize, starts: &mut Vec<i64>, more_samples: usize, more: &mut Vec<i64>) {
+    if !starts.is_empty() || !more.is_empty() {
+        starts.resize(samples, 0);
+        starts.append(more);
+        starts.resize(samples + more_samples, 0);
+    }
+}
+
+/// Whether what was appended since `mark` is behind all that was there before.
+pub(crate) fn rises_from(columns: &Columns, mark: Mark) -> bool {
+    let newest = |times: &[i64], from: usize| times.get(..from).and_then(<[i64]>::last).copied();
+    let oldest = |times: &[i64], from: usize| times.get(from).copied().unwrap_or(i64::MAX);
+    let before = newest(&columns.times, mark.floats).max(newest(&columns.histogram_times, mark.histograms));
+    let behind = oldest(&columns.times, mark.floats).min(oldest(&columns.histogram_times, mark.histograms));
+    before.is_none_or(|before| before < behind)
+}
+
 /// Removes the samples from `mark` on whose time is not to be kept. A histogram behind a hole loses its counter-reset hint,
 /// which spoke of a sample that is gone; `after_hole` says whether the first one stands behind one. Answers whether the end
 /// is a hole.
@@ -220,6 +267,26 @@ mod tests {
         all.histogram_starts = vec![0, 7];
         keep_same(&mut columns, &all);
         assert_eq!((columns.times, columns.starts, columns.histogram_times), (vec![1, 3], vec![10, 0], vec![4]));
+    }
+
+    #[test]
+    fn what_was_appended_comes_off_again() {
+        let mut columns = floats(&[(1, 1.0), (2, 2.0)]);
+        let mark = Mark::of(&columns);
+        assert!(rises_from(&columns, mark));
+        columns.histogram_times.push(3);
+        columns.histograms.push(histogram(3, CounterResetHint::Unknown));
+        assert!(rises_from(&columns, mark));
+        columns.times.push(2);
+        columns.values.push(4.0);
+        columns.starts = vec![0, 0, 1];
+        assert!(!rises_from(&columns, mark));
+        let tail = split_off(&mut columns, mark);
+        assert_eq!((columns.times, columns.starts, columns.histogram_times), (vec![1, 2], vec![0, 0], vec![]));
+        assert_eq!(
+            (tail.times, tail.values, tail.starts, tail.histogram_times),
+            (vec![2], vec![4.0], vec![1], vec![3])
+        );
     }
 
     #[test]

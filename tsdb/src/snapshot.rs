@@ -2,20 +2,23 @@
 //!
 //! ```text
 //!  blocks (a list that does not change) --+
-//!                                         +-- merged by labels --> series --read--> merged by time --> columns
+//!                                         +-- joined by labels --> series --read--> merged by time --> columns
 //!  head (commits up to a number) ---------+
 //! ```
 //!
 //! Sources are ordered: of one moment, the sample of the first source counts (blocks by time, then blocks of late samples, then
 //! the head).
 
-use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use ferula_model::{Columns, Labels, Matcher, Querier, SelectError, SelectHints, SeriesSet, TimeRange};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use crate::block::Block;
+use crate::columns::{Mark, rises_from, split_off};
 use crate::db::Db;
 use crate::head::{Head, HeadSet, ReaderGuard, merge_into};
 
@@ -43,28 +46,26 @@ impl<'a> Snapshot<'a> {
 impl Querier for Snapshot<'_> {
     fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SeriesSet + '_>, SelectError> {
         let range = hints.range.unwrap_or(self.range);
+        let limit = if hints.limit > 0 { hints.limit } else { usize::MAX };
+        let sorted = hints.sorted || hints.limit > 0;
         let mut sources = Vec::new();
         for block in self.blocks.iter().filter(|block| block.range().overlaps(range)) {
-            let series = block.select(range, matchers).map_err(SelectError::from)?;
+            let mut series = block.select(range, matchers).map_err(SelectError::from)?;
+            // Sorted by labels: what is among the first of all sources is among the first of each that has it.
+            series.truncate(limit);
             if !series.is_empty() {
                 sources.push(Source::Block(block, series));
             }
         }
-        let alone = sources.is_empty();
-        let head_hints = SelectHints {
-            range: Some(range),
-            sorted: hints.sorted || !alone,
-            limit: if alone { hints.limit } else { 0 },
-            ..hints.clone()
-        };
+        let head_hints = SelectHints { range: Some(range), sorted, ..hints.clone() };
         let head = self.head.select(&self.reader, range, &head_hints, matchers);
         if head.len() > 0 {
             sources.push(Source::Head(head));
         }
         let members = match sources.as_slice() {
             [] => Members::Of(Vec::new()),
-            [one] => Members::All(if hints.limit > 0 { one.len().min(hints.limit) } else { one.len() }),
-            several => Members::Of(merge_series(several, hints.limit)?),
+            [Source::Head(head)] => Members::All(head.len()),
+            several => Members::Of(join_series(several, sorted, limit)?),
         };
         Ok(Box::new(Merged { sources, members }))
     }
@@ -96,7 +97,7 @@ fn limited(set: BTreeSet<String>, limit: usize) -> Vec<String> {
     set.into_iter().take(if limit == 0 { usize::MAX } else { limit }).collect()
 }
 
-/// Series of one block or of the head, by rising labels if there are several sources.
+/// Series of one block, by rising labels, or of the head, in that order if it is asked for.
 #[derive(Debug)]
 enum Source<'a> {
     Block(&'a Block, Vec<u32>),
@@ -111,21 +112,14 @@ impl Source<'_> {
         }
     }
 
-    fn labels(&self, index: usize) -> Result<Labels, SelectError> {
+    /// Calls `each` with the position and the labels of each series.
+    fn each_labels(&self, mut each: impl FnMut(usize, Labels)) -> Result<(), SelectError> {
         match self {
-            Source::Block(block, series) => match series.get(index) {
-                Some(&series) => block.labels(series).map_err(SelectError::from),
-                None => Ok(Labels::empty()),
-            },
-            Source::Head(set) => Ok(set.labels(index)),
-        }
-    }
-
-    fn each_label(&self, index: usize, see: &mut dyn FnMut(&str, &str)) {
-        match self {
-            Source::Head(set) => set.each_label(index, see),
-            // Damage shows when the samples are read.
-            Source::Block(..) => self.labels(index).iter().flatten().for_each(|(name, value)| see(name, value)),
+            Source::Block(block, series) => block.each_labels(series, each).map_err(SelectError::from),
+            Source::Head(set) => {
+                (0..set.len()).for_each(|index| each(index, set.labels(index)));
+                Ok(())
+            }
         }
     }
 
@@ -149,7 +143,7 @@ struct Merged<'a> {
 
 #[derive(Debug)]
 enum Members {
-    /// The first so many of the only source.
+    /// All of the only source, the head.
     All(usize),
     /// For each series, its source and position in it; several if it is in several sources.
     Of(Vec<Member>),
@@ -161,52 +155,38 @@ struct Member {
     parts: smallvec::SmallVec<[(u32, u32); 2]>,
 }
 
-/// The next series of a source; the heap gives the smallest labels first, and of equal ones the first source.
-struct Next {
-    labels: Labels,
-    source: usize,
-    index: usize,
-}
-
-impl PartialEq for Next {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+/// Finds out which series of the sources are the same.
+fn join_series(sources: &[Source<'_>], sorted: bool, limit: usize) -> Result<Vec<Member>, SelectError> {
+    let most = sources.iter().map(Source::len).max().unwrap_or(0);
+    let mut members: Vec<Member> = Vec::with_capacity(most);
+    if let [one] = sources {
+        one.each_labels(|index, labels| {
+            members.push(Member { labels, parts: smallvec::smallvec![(0, index as u32)] })
+        })?;
+        return Ok(members);
     }
-}
-
-impl Eq for Next {}
-
-impl PartialOrd for Next {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Next {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.labels.cmp(&self.labels).then_with(|| other.source.cmp(&self.source))
-    }
-}
-
-fn merge_series(sources: &[Source<'_>], limit: usize) -> Result<Vec<Member>, SelectError> {
-    let mut heap = BinaryHeap::new();
+    let mut known: HashTable<usize> = HashTable::with_capacity(most);
+    let hasher = RandomState::default();
     for (at, source) in sources.iter().enumerate() {
-        heap.push(Next { labels: source.labels(0)?, source: at, index: 0 });
+        source.each_labels(|index, labels| {
+            let part = (at as u32, index as u32);
+            let hash = hasher.hash_one(&labels);
+            // The series of one source differ.
+            let same = known.find(hash, |&member| members.get(member).is_some_and(|member| member.labels == labels));
+            if let Some(member) = same.and_then(|&member| members.get_mut(member)) {
+                member.parts.push(part);
+                return;
+            }
+            let rehash = |&member: &usize| members.get(member).map_or(0, |member| hasher.hash_one(&member.labels));
+            known.insert_unique(hash, members.len(), rehash);
+            members.push(Member { labels, parts: smallvec::smallvec![part] });
+        })?;
     }
-    let mut members: Vec<Member> = Vec::new();
-    while let Some(next) = heap.pop() {
-        let part = (next.source as u32, next.index as u32);
-        if let Some(source) = sources.get(next.source).filter(|source| next.index + 1 < source.len()) {
-            let index = next.index + 1;
-            heap.push(Next { labels: source.labels(index)?, source: next.source, index });
-        }
-        let full = limit > 0 && members.len() >= limit;
-        match members.last_mut().filter(|last| last.labels == next.labels) {
-            Some(last) => last.parts.push(part),
-            None if full => break,
-            None => members.push(Member { labels: next.labels, parts: smallvec::smallvec![part] }),
-        }
+    if sorted {
+        // A run from each source that brought new series.
+        members.sort_by(|a, b| a.labels.cmp(&b.labels));
     }
+    members.truncate(limit);
     Ok(members)
 }
 
@@ -220,15 +200,17 @@ impl SeriesSet for Merged<'_> {
 
     fn labels(&self, index: usize) -> Labels {
         match &self.members {
-            // Damage shows when the samples are read.
-            Members::All(_) => self.sources.first().and_then(|source| source.labels(index).ok()).unwrap_or_default(),
+            Members::All(_) => match self.sources.first() {
+                Some(Source::Head(set)) => set.labels(index),
+                _ => Labels::empty(),
+            },
             Members::Of(members) => members.get(index).map(|member| member.labels.clone()).unwrap_or_default(),
         }
     }
 
     fn each_label(&self, index: usize, see: &mut dyn FnMut(&str, &str)) {
         match (&self.members, self.sources.first()) {
-            (Members::All(_), Some(source)) => source.each_label(index, see),
+            (Members::All(_), Some(Source::Head(set))) => set.each_label(index, see),
             _ => self.labels(index).iter().for_each(|(name, value)| see(name, value)),
         }
     }
@@ -239,48 +221,16 @@ impl SeriesSet for Merged<'_> {
             Members::All(_) => return self.sources.first().map_or(Ok(()), |source| source.read(index, range, columns)),
             Members::Of(members) => members,
         };
-        let mut part = Columns::default();
         for &(source, at) in members.get(index).map_or([].as_slice(), |member| &member.parts) {
             let Some(source) = self.sources.get(source as usize) else { continue };
-            if columns.is_empty() {
-                source.read(at as usize, range, columns)?;
-                continue;
+            let mark = Mark::of(columns);
+            source.read(at as usize, range, columns)?;
+            // Usually all of it is behind what the sources before had; where it is not, the first source wins.
+            if !rises_from(columns, mark) {
+                let part = split_off(columns, mark);
+                merge_into(columns, &part);
             }
-            part.clear();
-            source.read(at as usize, range, &mut part)?;
-            join(columns, &mut part);
         }
         Ok(())
     }
-}
-
-/// Adds later samples to a column. Usually they all are behind it; where they are not, the first source wins.
-fn join(columns: &mut Columns, part: &mut Columns) {
-    let end = columns.times.last().max(columns.histogram_times.last()).copied().unwrap_or(i64::MIN);
-    let begin = match (part.times.first(), part.histogram_times.first()) {
-        (Some(a), Some(b)) => *a.min(b),
-        (Some(one), None) | (None, Some(one)) => *one,
-        (None, None) => return,
-    };
-    if begin <= end {
-        return merge_into(columns, part);
-    }
-    append(&mut columns.times, &mut part.times, &mut columns.starts, &mut part.starts);
-    columns.values.append(&mut part.values);
-    append(
-        &mut columns.histogram_times,
-        &mut part.histogram_times,
-        &mut columns.histogram_starts,
-        &mut part.histogram_starts,
-    );
-    columns.histograms.append(&mut part.histograms);
-}
-
-fn append(times: &mut Vec<i64>, more: &mut Vec<i64>, starts: &mut Vec<i64>, more_starts: &mut Vec<i64>) {
-    if !starts.is_empty() || !more_starts.is_empty() {
-        starts.resize(times.len(), 0);
-        starts.append(more_starts);
-        starts.resize(times.len() + more.len(), 0);
-    }
-    times.append(more);
 }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use ferula_model::{Columns, Labels, Matcher, TimeRange, Timestamp};
 use parking_lot::Mutex;
 
-use super::index::{ChunkRef, INDEX_FILE, IndexReader, SeriesEntry};
+use super::index::{ChunkRef, INDEX_FILE, IndexReader, SymbolCache};
 use super::meta::{BlockMeta, META_FILE};
 use super::segment::{CHUNKS_DIR, ChunkBytes, SegmentReader};
 use super::tombstones::{Interval, TOMBSTONES_FILE, Tombstones};
@@ -146,17 +146,30 @@ impl Block {
     ///
     /// There is no such series, or the index is damaged.
     pub fn labels(&self, series: u32) -> Result<Labels, BlockError> {
-        let mut entry = SeriesEntry::default();
-        self.index.series(series, &mut entry)?;
-        let mut pairs = Vec::with_capacity(entry.labels.len());
-        for (name, value) in entry.labels {
-            pairs.push((self.index.symbol(name)?, self.index.symbol(value)?));
+        let mut found = Labels::empty();
+        self.each_labels(&[series], |_, labels| found = labels)?;
+        Ok(found)
+    }
+
+    /// Calls `each` with the position and the labels of each of many series.
+    ///
+    /// # Errors
+    ///
+    /// There is no such series, or the index is damaged.
+    pub(crate) fn each_labels(&self, series: &[u32], mut each: impl FnMut(usize, Labels)) -> Result<(), BlockError> {
+        let mut symbols = SymbolCache::new(&self.index, series.len());
+        let (mut labels, mut pairs) = (Vec::new(), Vec::new());
+        for (at, &series) in series.iter().enumerate() {
+            self.index.labels(series, &mut labels)?;
+            pairs.clear();
+            for &(name, value) in &labels {
+                pairs.push((symbols.text(name)?, symbols.text(value)?));
+            }
+            let rises = pairs.is_sorted_by(|a, b| a.0 < b.0);
+            let pairs = pairs.iter().copied();
+            each(at, if rises { Labels::from_sorted(pairs) } else { Labels::from_pairs(pairs) });
         }
-        if pairs.is_sorted_by(|a, b| a.0 < b.0) {
-            Ok(Labels::from_sorted(pairs))
-        } else {
-            Ok(Labels::from_pairs(pairs))
-        }
+        Ok(())
     }
 
     /// Appends the samples of a series in `range`, by rising time and without deleted ones, to `columns`.

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::BlockError;
-use super::index::{IndexReader, SeriesEntry};
+use super::index::IndexReader;
 use crate::postings::{List, intersect, intersects, subtract, union};
 
 /// Reading the labels of a series costs about as much as looking at so many values.
@@ -180,11 +180,11 @@ fn each_label_of(
     mut each: impl FnMut(u32, Option<u32>) -> Result<(), BlockError>,
 ) -> Result<(), BlockError> {
     let symbol = index.find_symbol(name)?;
-    let mut entry = SeriesEntry::default();
+    let mut labels = Vec::new();
     for &series in series {
-        index.series(series, &mut entry)?;
+        index.labels(series, &mut labels)?;
         let mut found = None;
-        for (label, value) in &entry.labels {
+        for (label, value) in &labels {
             if Some(*label) == symbol || (index.version() == 1 && index.symbol(*label)? == name) {
                 found = Some(*value);
             }
@@ -246,10 +246,10 @@ pub(super) fn label_names(index: &IndexReader, matchers: &[Matcher], limit: usiz
         return Ok(index.label_names().take(limit).map(str::to_owned).collect());
     }
     let mut symbols = BTreeSet::new();
-    let mut entry = SeriesEntry::default();
+    let mut labels = Vec::new();
     for series in series(index, matchers)? {
-        index.series(series, &mut entry)?;
-        symbols.extend(entry.labels.iter().map(|(name, _)| *name));
+        index.labels(series, &mut labels)?;
+        symbols.extend(labels.iter().map(|(name, _)| *name));
     }
     let mut names = Vec::new();
     for symbol in symbols {

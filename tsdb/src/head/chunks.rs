@@ -38,6 +38,8 @@ pub(super) struct HeadChunks {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     writer: Mutex<Writer>,
+    /// What lies before this place is in a file: it is read without asking the writer.
+    written_until: AtomicU64,
     maps: RwLock<BTreeMap<u32, Mapped>>,
     pub(super) write_errors: AtomicU64,
 }
@@ -92,7 +94,14 @@ impl HeadChunks {
         }
         let number = maps.keys().last().copied().unwrap_or(0);
         let writer = Mutex::new(Writer { number, ..Writer::default() });
-        Ok(Self { fs, dir: dir.to_owned(), writer, maps: RwLock::new(maps), write_errors: AtomicU64::new(0) })
+        Ok(Self {
+            fs,
+            dir: dir.to_owned(),
+            writer,
+            written_until: AtomicU64::new((u64::from(number) + 1) << 32),
+            maps: RwLock::new(maps),
+            write_errors: AtomicU64::new(0),
+        })
     }
 
     /// Hands out every whole chunk, in the order they were written. From the first damage on, chunks are not believed:
@@ -294,6 +303,7 @@ impl HeadChunks {
             Ok(()) => {
                 writer.written += writer.buffer.len() as u64;
                 writer.buffer.clear();
+                self.written_until.store(u64::from(writer.number) << 32 | writer.written, Ordering::Release);
             }
             Err(error) => {
                 self.write_errors.fetch_add(1, Ordering::Relaxed);
@@ -306,7 +316,7 @@ impl HeadChunks {
     pub(super) fn read<T>(&self, place: u64, read: impl FnOnce(ChunkEncoding, &[u8]) -> T) -> Result<T, StoredError> {
         let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF);
         let corrupt = |problem| StoredError::Corrupt { file: number, offset, problem };
-        {
+        if place >= self.written_until.load(Ordering::Acquire) {
             let writer = self.writer.lock();
             if writer.number == number && offset >= writer.written && !writer.buffer.is_empty() {
                 let from = (offset - writer.written) as usize;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use ferula_model::{
     Columns, Labels, MatchOp, Matcher, SelectError, SelectHints, SeriesExemplars, TimeRange, Timestamp,
 };
+use smallvec::SmallVec;
 
 use super::chunks::StoredError;
 use super::index::{Index, Name};
@@ -17,7 +18,7 @@ use super::readers::ReaderGuard;
 use super::series::{MappedChunk, Series};
 use super::{Head, late::Late};
 use crate::chunk::{self, ChunkEncoding};
-use crate::columns::{self, Mark, retain_from};
+use crate::columns::{self, Mark, append, retain_from, split_off};
 use crate::postings::{List, intersect, intersects, subtract, union};
 
 /// Selected series of the head.
@@ -275,12 +276,13 @@ pub(super) enum Which {
     Late,
 }
 
-/// What must be read of a series: gathered under its page's lock, decoded without it.
+/// What must be read of a series: gathered under its page's lock, decoded without it. Most of it lies in place, for this is
+/// done for each series of each query.
 #[derive(Default)]
 pub(super) struct Gathered {
-    pub(super) mapped: Vec<MappedChunk>,
+    pub(super) mapped: SmallVec<[MappedChunk; 4]>,
     pub(super) late_mapped: Vec<MappedChunk>,
-    pub(super) open: Option<(ChunkEncoding, Vec<u8>)>,
+    pub(super) open: Option<(ChunkEncoding, SmallVec<[u8; 1024]>)>,
     pub(super) late_open: Columns,
     until: i64,
 }
@@ -334,6 +336,7 @@ impl Head {
         columns: &mut Columns,
     ) -> Result<(), SelectError> {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
+        let mark = Mark::of(columns);
         let gathered = self.pages.with(number, |series| gather(series, view, min, max)).unwrap_or_else(|| {
             self.counters.series_not_found.fetch_add(1, Ordering::Relaxed);
             Gathered::default()
@@ -356,7 +359,7 @@ impl Head {
                 damage(chunk::decode(*encoding, bytes, visible, columns).map_err(corrupt))?;
             }
             // Deletions concern what came in order; late samples are taken out where they lie.
-            self.erase(number, columns);
+            self.erase(number, mark, columns);
         }
         if wanted.which != Which::InOrder && (!gathered.late_mapped.is_empty() || !gathered.late_open.is_empty()) {
             let mut late = Columns::default();
@@ -368,7 +371,9 @@ impl Head {
             }
             merge(&gathered.late_open, &mut late);
             // In order wins over late: it is the base into which late samples are put.
-            merge_into(columns, &late);
+            let mut own = split_off(columns, mark);
+            merge_into(&mut own, &late);
+            append(columns, own);
         }
         Ok(())
     }
@@ -397,14 +402,14 @@ impl Head {
         !tombstones.is_empty() && tombstones.get(&number).is_some_and(|deleted| deleted.covers(min, max))
     }
 
-    /// Takes deleted samples out.
-    fn erase(&self, number: u32, columns: &mut Columns) {
+    /// Takes deleted samples out of what was appended since `mark`.
+    fn erase(&self, number: u32, mark: Mark, columns: &mut Columns) {
         let tombstones = self.tombstones.read();
         if tombstones.is_empty() {
             return;
         }
         if let Some(deleted) = tombstones.get(&number) {
-            retain_from(columns, Mark::default(), false, |time| !deleted.contains(time));
+            retain_from(columns, mark, false, |time| !deleted.contains(time));
         }
     }
 }
@@ -418,8 +423,10 @@ pub(super) fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered
     let mut gathered = Gathered { until, ..Gathered::default() };
     let overlaps = |chunk: &&MappedChunk| chunk.min_time <= max && chunk.max_time >= min;
     if let Some(rest) = series.rest.as_deref() {
-        let visible = rest.mapped.iter().filter(|chunk| chunk.min_time <= until);
-        gathered.mapped = visible.filter(overlaps).copied().collect();
+        // By rising time, and none overlaps another.
+        let from = rest.mapped.partition_point(|chunk| chunk.max_time < min);
+        let visible = rest.mapped.iter().skip(from).take_while(|chunk| chunk.min_time <= max.min(until));
+        gathered.mapped = visible.copied().collect();
         if let Some(late) = &rest.late {
             gathered.late_mapped = late.mapped.iter().filter(overlaps).copied().collect();
             late.copy_open(min, max, &mut gathered.late_open);
@@ -427,8 +434,8 @@ pub(super) fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered
     }
     if series.has_open_chunk() && series.chunk_start <= max.min(until) && series.newest() >= Some(min) {
         gathered.open = match series.rest.as_deref().and_then(|rest| rest.histograms.as_ref()) {
-            Some(chunk) => Some((chunk.encoding(), chunk.bytes().to_vec())),
-            None => Some((series.encoding.into(), series.chunk.clone())),
+            Some(chunk) => Some((chunk.encoding(), SmallVec::from_slice(chunk.bytes()))),
+            None => Some((series.encoding.into(), SmallVec::from_slice(&series.chunk))),
         };
     }
     gathered

@@ -126,32 +126,53 @@ impl SeriesEntry {
     /// Replaces the content by the entry at `cursor`.
     pub(super) fn decode(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
         let mut body = checked_body(cursor)?;
-        self.labels.clear();
         self.chunks.clear();
-        for _ in 0..body.uvarint()? {
-            self.labels.push((body.uvarint32()?, body.uvarint32()?));
-        }
-        self.decode_chunks(&mut body)
+        decode_labels(&mut body, &mut self.labels)?;
+        decode_chunks(&mut body, &mut self.chunks)
     }
 
-    fn decode_chunks(&mut self, body: &mut Cursor<'_>) -> Result<(), Malformed> {
-        let (mut end, mut reference) = (0i64, 0u64);
-        for at in 0..body.uvarint()? {
-            let overflow = body.malformed("chunk time overflows");
-            let min_time = match at {
-                0 => Some(body.varint()?),
-                _ => end.checked_add_unsigned(body.uvarint()?),
-            };
-            let min_time = min_time.ok_or(overflow)?;
-            end = min_time.checked_add_unsigned(body.uvarint()?).ok_or(overflow)?;
-            reference = match at {
-                0 => body.uvarint()?,
-                _ => reference.wrapping_add_signed(body.varint()?),
-            };
-            self.chunks.push(ChunkRef { reference, min_time, max_time: end });
-        }
-        Ok(())
+    /// Replaces `labels` by those of the entry at `cursor`.
+    pub(super) fn decode_labels(cursor: &mut Cursor<'_>, labels: &mut Vec<(u32, u32)>) -> Result<(), Malformed> {
+        decode_labels(&mut checked_body(cursor)?, labels)
     }
+
+    /// Replaces `chunks` by those of the entry at `cursor`.
+    pub(super) fn decode_chunks_only(cursor: &mut Cursor<'_>, chunks: &mut Vec<ChunkRef>) -> Result<(), Malformed> {
+        let mut body = checked_body(cursor)?;
+        chunks.clear();
+        for _ in 0..body.uvarint()? {
+            body.uvarint32()?;
+            body.uvarint32()?;
+        }
+        decode_chunks(&mut body, chunks)
+    }
+}
+
+fn decode_labels(body: &mut Cursor<'_>, labels: &mut Vec<(u32, u32)>) -> Result<(), Malformed> {
+    labels.clear();
+    for _ in 0..body.uvarint()? {
+        labels.push((body.uvarint32()?, body.uvarint32()?));
+    }
+    Ok(())
+}
+
+fn decode_chunks(body: &mut Cursor<'_>, chunks: &mut Vec<ChunkRef>) -> Result<(), Malformed> {
+    let (mut end, mut reference) = (0i64, 0u64);
+    for at in 0..body.uvarint()? {
+        let overflow = body.malformed("chunk time overflows");
+        let min_time = match at {
+            0 => Some(body.varint()?),
+            _ => end.checked_add_unsigned(body.uvarint()?),
+        };
+        let min_time = min_time.ok_or(overflow)?;
+        end = min_time.checked_add_unsigned(body.uvarint()?).ok_or(overflow)?;
+        reference = match at {
+            0 => body.uvarint()?,
+            _ => reference.wrapping_add_signed(body.varint()?),
+        };
+        chunks.push(ChunkRef { reference, min_time, max_time: end });
+    }
+    Ok(())
 }
 
 fn checked_body<'a>(cursor: &mut Cursor<'a>) -> Result<Cursor<'a>, Malformed> {

@@ -16,6 +16,7 @@ mod symbols;
 mod writer;
 
 pub use format::{ChunkRef, SeriesEntry};
+pub(crate) use reader::SymbolCache;
 pub use reader::{IndexReader, LabelValues, UnreadList};
 pub use writer::IndexWriter;
 

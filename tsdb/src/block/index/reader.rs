@@ -171,15 +171,18 @@ impl IndexReader {
     ///
     /// There is no such series, or it is damaged.
     pub fn series(&self, series: u32, entry: &mut SeriesEntry) -> Result<(), BlockError> {
-        let mut read = || {
-            let alignment = if self.version == 1 { 1 } else { SERIES_ALIGNMENT };
-            let offset = u64::from(series) * alignment;
-            if offset < HEADER_BYTES {
-                return Err(Malformed { offset, problem: "series lies in the header" });
-            }
-            entry.decode(&mut Cursor::at(&self.map, offset)?)
-        };
-        read().map_err(self.corrupt())
+        self.entry(series).and_then(|mut cursor| entry.decode(&mut cursor)).map_err(self.corrupt())
+    }
+
+    /// Replaces the content of `labels` by those of a series: the symbols of name and value, by rising name.
+    ///
+    /// # Errors
+    ///
+    /// There is no such series, or it is damaged.
+    pub fn labels(&self, series: u32, labels: &mut Vec<(u32, u32)>) -> Result<(), BlockError> {
+        self.entry(series)
+            .and_then(|mut cursor| SeriesEntry::decode_labels(&mut cursor, labels))
+            .map_err(self.corrupt())
     }
 
     /// Replaces the content of `chunks` by those of a series.
@@ -188,10 +191,19 @@ impl IndexReader {
     ///
     /// There is no such series, or it is damaged.
     pub fn chunks(&self, series: u32, chunks: &mut Vec<ChunkRef>) -> Result<(), BlockError> {
-        let mut entry = SeriesEntry { labels: Vec::new(), chunks: std::mem::take(chunks) };
-        let result = self.series(series, &mut entry);
-        *chunks = entry.chunks;
-        result
+        self.entry(series)
+            .and_then(|mut cursor| SeriesEntry::decode_chunks_only(&mut cursor, chunks))
+            .map_err(self.corrupt())
+    }
+
+    /// Where a series stands.
+    fn entry(&self, series: u32) -> Result<Cursor<'_>, Malformed> {
+        let alignment = if self.version == 1 { 1 } else { SERIES_ALIGNMENT };
+        let offset = u64::from(series) * alignment;
+        if offset < HEADER_BYTES {
+            return Err(Malformed { offset, problem: "series lies in the header" });
+        }
+        Cursor::at(&self.map, offset)
     }
 
     /// The list at an offset of the file.
@@ -213,6 +225,40 @@ impl IndexReader {
 
     fn corrupt(&self) -> impl Fn(Malformed) -> BlockError {
         BlockError::corrupt(&self.path)
+    }
+}
+
+/// Looks symbols up and remembers those of late: neighbours have most of their labels in common, and a symbol that is not
+/// known takes a walk through its stretch of the table.
+#[derive(Debug)]
+pub(crate) struct SymbolCache<'a> {
+    index: &'a IndexReader,
+    /// A symbol has one place, which the next with that place takes.
+    known: Vec<(u32, Option<&'a str>)>,
+}
+
+/// A cache has at most this many places.
+const CACHED_SYMBOLS_MAX: usize = 1024;
+
+impl<'a> SymbolCache<'a> {
+    /// A cache that is used for the labels of so many series.
+    pub(crate) fn new(index: &'a IndexReader, series: usize) -> Self {
+        let places = series.saturating_mul(8).clamp(1, CACHED_SYMBOLS_MAX);
+        Self { index, known: vec![(0, None); places] }
+    }
+
+    /// As [`IndexReader::symbol`].
+    pub(crate) fn text(&mut self, symbol: u32) -> Result<&'a str, BlockError> {
+        let places = self.known.len();
+        let Some(place) = self.known.get_mut(symbol as usize % places) else { return self.index.symbol(symbol) };
+        match *place {
+            (known, Some(text)) if known == symbol => Ok(text),
+            _ => {
+                let text = self.index.symbol(symbol)?;
+                *place = (symbol, Some(text));
+                Ok(text)
+            }
+        }
     }
 }
 
