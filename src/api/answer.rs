@@ -1,13 +1,12 @@
 //! Answers of queries as JSON, piece by piece: a large result is never held a second time as text.
 
 use bytes::Bytes;
-use ferula_model::Value as SampleValue;
-use ferula_promql::{Answer, Series, Value, VectorSample};
+use ferula_model::number::{FloatForm, push_float};
+use ferula_model::{Timestamp, Value as SampleValue};
+use ferula_promql::{Answer, FloatPoint, Series, Value, VectorSample};
 
 use super::json;
-
-/// A piece is handed over when it has grown to this size.
-const PIECE_BYTES: usize = 64 << 10;
+use super::response::{PIECE_BYTES, next_piece};
 
 /// Of warnings and of infos at most this many are shown.
 const ANNOTATIONS_MAX: usize = 10;
@@ -20,6 +19,7 @@ pub(crate) struct AnswerPieces {
     any: bool,
     tail: Vec<u8>,
     piece: Vec<u8>,
+    moments: Moments,
 }
 
 enum Rest {
@@ -64,7 +64,7 @@ impl AnswerPieces {
         cap(&mut infos, "info");
         annotations(&mut tail, &warnings, &infos);
         tail.push(b'}');
-        Self { rest, any: false, tail, piece }
+        Self { rest, any: false, tail, piece, moments: Moments::default() }
     }
 
     /// Writes one more series; false if there is none.
@@ -80,7 +80,7 @@ impl AnswerPieces {
             Rest::Matrix(all) => {
                 let Some(series) = all.next() else { return false };
                 out.extend_from_slice(comma);
-                matrix_series(out, &series);
+                matrix_series(out, &series, &mut self.moments);
             }
             Rest::Done => return false,
         }
@@ -101,7 +101,7 @@ impl Iterator for AnswerPieces {
                 break;
             }
         }
-        Some(std::mem::take(&mut self.piece).into())
+        Some(next_piece(&mut self.piece))
     }
 }
 
@@ -140,16 +140,76 @@ fn vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
     out.push(b'}');
 }
 
-fn matrix_series(out: &mut Vec<u8>, series: &Series) {
+/// The moments of the series written last, as text: the series of a range query share their steps.
+#[derive(Default)]
+struct Moments {
+    /// Each with the end of its text.
+    known: Vec<(Timestamp, usize)>,
+    /// `[1435781430.781,"`, one behind the other.
+    texts: Vec<u8>,
+}
+
+impl Moments {
+    /// Writes points of floats.
+    fn points(&mut self, out: &mut Vec<u8>, points: &[FloatPoint]) {
+        let (mut next, mut start) = (0, 0);
+        json::list(out, points, |out, point| {
+            while let Some((_, end)) = self.known.get(next).filter(|(at, _)| *at < point.at) {
+                start = *end;
+                next += 1;
+            }
+            let end = match self.known.get(next) {
+                Some((at, end)) if *at == point.at => *end,
+                _ => self.learn(next, start, point.at),
+            };
+            out.extend_from_slice(self.texts.get(start..end).unwrap_or_default());
+            push_float(out, point.value, FloatForm::Json);
+            out.extend_from_slice(b"\"]");
+        });
+    }
+
+    /// Puts a moment in place of moment `next` and all behind it: they belong to another grid.
+    fn learn(&mut self, next: usize, start: usize, at: Timestamp) -> usize {
+        self.known.truncate(next);
+        self.texts.truncate(start);
+        self.texts.push(b'[');
+        json::timestamp(&mut self.texts, at);
+        self.texts.extend_from_slice(b",\"");
+        self.known.push((at, self.texts.len()));
+        self.texts.len()
+    }
+}
+
+fn matrix_series(out: &mut Vec<u8>, series: &Series, moments: &mut Moments) {
     out.extend_from_slice(b"{\"metric\":");
     json::labels(out, &series.labels);
     if !series.floats.is_empty() {
         out.extend_from_slice(b",\"values\":");
-        json::list(out, &series.floats, |out, point| json::point(out, point.at, point.value));
+        moments.points(out, &series.floats);
     }
     if !series.histograms.is_empty() {
         out.extend_from_slice(b",\"histograms\":");
         json::list(out, &series.histograms, |out, point| json::histogram_point(out, point.at, &point.histogram));
     }
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_known_and_new_are_written_alike() {
+        let grids: [&[i64]; 6] =
+            [&[0, 15, 30, 45], &[15, 45], &[0, 15, 30, 45], &[], &[-1, 7, 15, 1_000_000], &[0, 30]];
+        let mut moments = Moments::default();
+        for grid in grids {
+            let points: Vec<_> =
+                grid.iter().map(|at| FloatPoint { at: Timestamp(*at), value: *at as f64 / 7.0 }).collect();
+            let (mut written, mut expected) = (Vec::new(), Vec::new());
+            moments.points(&mut written, &points);
+            json::list(&mut expected, &points, |out, point| json::point(out, point.at, point.value));
+            assert_eq!(String::from_utf8(written), String::from_utf8(expected));
+        }
+    }
 }

@@ -19,6 +19,13 @@ pub(crate) fn label(out: &mut Vec<u8>, text: &str) {
 }
 
 fn escaped(out: &mut Vec<u8>, text: &str, html: bool) {
+    if is_plain(text.as_bytes(), html) {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     out.push(b'"');
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -45,6 +52,41 @@ fn escaped(out: &mut Vec<u8>, text: &str, html: bool) {
     }
     out.extend_from_slice(&text.as_bytes()[plain..]);
     out.push(b'"');
+}
+
+/// Whether a text certainly has nothing to escape: eight bytes are looked at together, and a neighbour that is suspected
+/// wrongly costs only time.
+fn is_plain(text: &[u8], html: bool) -> bool {
+    let suspect = |word: &[u8; 8]| suspects(u64::from_ne_bytes(*word), html);
+    let (words, rest) = text.as_chunks::<8>();
+    if words.iter().any(|word| suspect(word) != 0) {
+        return false;
+    }
+    match (rest.is_empty(), text.last_chunk()) {
+        (true, _) => true,
+        (false, Some(last)) => suspect(last) == 0,
+        (false, None) => {
+            let mut padded = [b'a'; 8];
+            padded.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+            suspect(&padded) == 0
+        }
+    }
+}
+
+/// Sets the top bit of each byte that may need an escape.
+#[inline]
+fn suspects(word: u64, html: bool) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let is = |byte: u8| {
+        let same = word ^ (ONES * u64::from(byte));
+        same.wrapping_sub(ONES) & !same
+    };
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let mut suspects = below_space | is(b'"') | is(b'\\');
+    if html {
+        suspects |= is(b'<') | is(b'>') | is(b'&') | is(0xE2);
+    }
+    suspects & (ONES << 7)
 }
 
 fn unicode_escape(byte: u8) -> [u8; 6] {
@@ -253,6 +295,29 @@ mod tests {
         );
         assert_eq!(written(|out| label(out, "<&\n\u{1}\u{2028}>")), "\"<&\\n\\u0001\u{2028}>\"");
         assert_eq!(written(|out| number(out, 0.000_000_15)), "1.5e-7");
+    }
+
+    #[test]
+    fn what_needs_an_escape_is_found_wherever_it_stands() {
+        for length in 1..40 {
+            for at in 0..length {
+                let with = |piece: &str| format!("{}{piece}{}", "x".repeat(at), "é".repeat(length - at - 1));
+                for (piece, escape) in [
+                    ("\"", "\\\""),
+                    ("\\", "\\\\"),
+                    ("\n", "\\n"),
+                    ("\u{1f}", "\\u001f"),
+                    (" ", " "),
+                    ("\u{7f}", "\u{7f}"),
+                ] {
+                    assert_eq!(written(|out| label(out, &with(piece))), format!("\"{}\"", with(escape)));
+                }
+                for (piece, escape) in [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2028}", "\\u2028")] {
+                    assert_eq!(written(|out| string(out, &with(piece))), format!("\"{}\"", with(escape)));
+                    assert_eq!(written(|out| label(out, &with(piece))), format!("\"{}\"", with(piece)));
+                }
+            }
+        }
     }
 
     #[test]

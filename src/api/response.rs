@@ -54,25 +54,74 @@ impl Body {
     }
 }
 
+/// Writes the envelope around a list, and the list in pieces; each item is freed once it is written.
+struct ListPieces<T, W> {
+    items: std::vec::IntoIter<T>,
+    write: W,
+    any: bool,
+    piece: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl<T, W: FnMut(&mut Vec<u8>, &T)> ListPieces<T, W> {
+    fn new(items: Vec<T>, write: W, warnings: &[String]) -> Self {
+        let mut tail = b"]".to_vec();
+        annotations(&mut tail, warnings, &[]);
+        tail.push(b'}');
+        Self {
+            items: items.into_iter(),
+            write,
+            any: false,
+            piece: b"{\"status\":\"success\",\"data\":[".to_vec(),
+            tail,
+        }
+    }
+}
+
+impl<T, W: FnMut(&mut Vec<u8>, &T)> Iterator for ListPieces<T, W> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.tail.is_empty() {
+            return None;
+        }
+        while self.piece.len() < PIECE_BYTES {
+            let Some(item) = self.items.next() else {
+                self.piece.append(&mut self.tail);
+                break;
+            };
+            if std::mem::replace(&mut self.any, true) {
+                self.piece.push(b',');
+            }
+            (self.write)(&mut self.piece, &item);
+        }
+        Some(next_piece(&mut self.piece))
+    }
+}
+
+/// Takes a piece that is full and makes room for the next one, which will be as large.
+pub(super) fn next_piece(piece: &mut Vec<u8>) -> Bytes {
+    let room = if piece.len() < PIECE_BYTES { 0 } else { piece.capacity() };
+    std::mem::replace(piece, Vec::with_capacity(room)).into()
+}
+
+/// A piece is handed over when it has grown to this size.
+pub(super) const PIECE_BYTES: usize = 64 << 10;
+
 const JSON: Cow<'static, str> = Cow::Borrowed("application/json");
 
 impl Response {
     /// `data` (JSON) in the envelope of a success.
     pub(crate) fn data(data: &[u8]) -> Self {
-        Self::data_with_warnings(data, &[])
-    }
-
-    /// `data` (JSON) in the envelope of a success, with warnings.
-    pub(crate) fn data_with_warnings(data: &[u8], warnings: &[String]) -> Self {
         let mut out = Vec::with_capacity(data.len() + 64);
         out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
         out.extend_from_slice(data);
-        annotations(&mut out, warnings, &[]);
         out.push(b'}');
         Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Whole(out.into()), headers: Vec::new() }
     }
 
-    /// A success whose JSON comes in pieces. If there is only one, it is sent with its length.
+    /// A success whose JSON comes in pieces. The first ones are made at once: most answers are one, and need not be sent
+    /// in several.
     pub(crate) fn pieces(mut pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         let first = pieces.next().unwrap_or_default();
         let body = match pieces.next() {
@@ -80,6 +129,15 @@ impl Response {
             Some(second) => Body::Pieces(Box::new([first, second].into_iter().chain(pieces))),
         };
         Self { status: StatusCode::OK, content_type: Some(JSON), body, headers: Vec::new() }
+    }
+
+    /// A success whose data is a list, in pieces. `write` writes an item.
+    pub(crate) fn list<T: Send + 'static>(
+        items: Vec<T>,
+        write: impl FnMut(&mut Vec<u8>, &T) + Send + 'static,
+        warnings: &[String],
+    ) -> Self {
+        Self::pieces(ListPieces::new(items, write, warnings))
     }
 
     /// A success without anything to say: 204.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ferula_model::{Labels, Matcher, Querier, SelectError, SelectHints, TimeRange, Timestamp, go_quote};
+use ferula_model::{Matcher, Querier, SelectError, SelectHints, TimeRange, Timestamp, go_quote};
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
@@ -20,7 +20,7 @@ pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError>
     let range = time_range(request)?;
     let selectors = selectors(request).map_err(|error| ApiError::parameter("match[]", error))?;
     let querier = api.storage.querier(range).map_err(trouble)?;
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     for matchers in &selectors {
         // One more than is shown says whether there are more.
         let one_more = if limit == 0 { 0 } else { limit + 1 };
@@ -30,11 +30,12 @@ pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError>
         let wanted = if limit == 0 { set.len() } else { set.len().min(limit + 1) };
         found.extend((0..wanted).map(|index| set.labels(index)));
     }
-    let mut found: Vec<Labels> = found.into_iter().collect();
+    if selectors.len() > 1 {
+        found.sort_unstable();
+        found.dedup();
+    }
     let warnings = cut(&mut found, limit);
-    let mut out = Vec::new();
-    json::list(&mut out, &found, json::labels);
-    Ok(Response::data_with_warnings(&out, &warnings))
+    Ok(Response::list(found, json::labels, &warnings))
 }
 
 /// The names of labels: `match[]`, `start`, `end`, `limit`.
@@ -74,9 +75,7 @@ fn texts(
         }
     };
     let warnings = cut(&mut found, limit);
-    let mut out = Vec::new();
-    json::list(&mut out, &found, |out, text| json::string(out, text));
-    Ok(Response::data_with_warnings(&out, &warnings))
+    Ok(Response::list(found, |out, text| json::string(out, text), &warnings))
 }
 
 /// The selectors of all `match[]`, each of which must have a matcher that does not match the empty value.
