@@ -9,7 +9,7 @@ use ferula::{Error, Monitor};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let monitor =
-        Monitor::builder("data").store_own_metrics(Duration::from_secs(1)).listen("127.0.0.1:0").start().await?;
+        Monitor::builder("data-embed").store_own_metrics(Duration::from_secs(1)).listen("127.0.0.1:0").start().await?;
     println!("look around: http://{}/api/v1/query?query=orders_total", monitor.addresses()[0]);
 
     let orders = monitor.registry().counter_family("orders_total", "Orders taken.", ["kind"])?;
