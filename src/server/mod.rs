@@ -7,7 +7,7 @@
 //!                                               --> /-/...        health, readiness, lifecycle
 //! ```
 //!
-//! `route` knows the paths and their methods, `path` those that are almost right, `write` what is asked of a remote write.
+//! `incoming` reads requests and `outgoing` writes answers; `route` knows the paths and their methods, `path` those that are almost right, `write` what is asked of a remote write.
 //! Statuses, headers and texts of refusals are those of Prometheus.
 //!
 //! A host that has a server of its own calls [`Server::handle`] with its requests; `listen` does the same for
@@ -16,13 +16,14 @@
 
 mod body;
 mod cors;
+mod incoming;
 pub(crate) mod listen;
+mod outgoing;
 mod page;
 mod path;
 mod route;
 mod write;
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -33,8 +34,7 @@ use bytes::Bytes;
 use ferula_exposition::negotiate::Negotiated;
 use ferula_exposition::{MetricFamily, encode_with};
 use ferula_promql::CancelToken;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 pub use body::ResponseBody;
 pub use cors::Cors;
@@ -42,24 +42,10 @@ pub use cors::Cors;
 use crate::api::{self, Api, BuildInfo, Params, Response, WalReplay};
 use crate::remote::write::WriteReceiver;
 use body::Coding;
+use incoming::{FORM_BYTES_MAX, Request, WRITE_BYTES_MAX, accept, accepted_coding, drain, is_form, read};
+use outgoing::finish;
 use route::Route;
 use write::RefusalLog;
-
-/// A form may be this large, as in Go's `ParseForm`.
-const FORM_BYTES_MAX: usize = 10 << 20;
-
-/// A remote-write request may be this large.
-const WRITE_BYTES_MAX: usize = 32 << 20;
-
-/// Of a body that nobody wants, so much is read all the same, as Go does: a client that is still sending when the connection
-/// is closed would not see the answer.
-const UNWANTED_BYTES_MAX: usize = 256 << 10;
-
-/// And no longer than this.
-const UNWANTED_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A request whose body can be taken out of it.
-type Request<B> = http::Request<Option<B>>;
 
 /// What the server does when it is told to reload or to quit.
 pub trait Lifecycle: Send + Sync {
@@ -119,7 +105,7 @@ pub struct Doors {
 /// # }
 /// ```
 pub struct Server {
-    doors: OnceLock<Doors>,
+    doors: OnceLock<Arc<Doors>>,
     metrics: Option<MetricsSource>,
     observer: Option<Arc<dyn RequestObserver>>,
     replay: Option<Arc<dyn Fn() -> WalReplay + Send + Sync>>,
@@ -163,7 +149,7 @@ impl Server {
     /// Opens the doors and says that the server is ready. Doors that are open stay as they are.
     pub fn open(&self, doors: Doors) {
         // Who comes second changes nothing, as documented.
-        let _ = self.doors.set(doors);
+        let _ = self.doors.set(Arc::new(doors));
         self.set_readiness(Readiness::Ready);
     }
 
@@ -246,7 +232,10 @@ impl Server {
         let began = Instant::now();
         let (route, path) = match self.locate(request.uri(), request.method()) {
             Ok(located) => located,
-            Err(elsewhere) => return finish(elsewhere, Coding::Plain),
+            Err(elsewhere) => {
+                drain(request.into_body()).await;
+                return finish(elsewhere, Coding::Plain);
+            }
         };
         let mut request = request.map(Some);
         let method = request.method().clone();
@@ -263,7 +252,7 @@ impl Server {
                 (response, is_shared)
             }
         };
-        if let Some(rest) = request.body_mut().take().filter(|body| !body.is_end_stream()) {
+        if let Some(rest) = request.body_mut().take() {
             drain(rest).await;
         }
         if is_shared {
@@ -342,7 +331,7 @@ impl Server {
     }
 
     /// What stands behind the doors, if they are open and the server is not shutting down.
-    fn doors(&self) -> Result<&Doors, Response> {
+    fn doors(&self) -> Result<&Arc<Doors>, Response> {
         let open = self.doors.get().filter(|_| self.readiness() == Readiness::Ready);
         open.ok_or_else(|| self.unavailable())
     }
@@ -398,7 +387,7 @@ impl Server {
             Err(refusal) => return refusal,
         };
         let body = match write::check_headers(request.headers()) {
-            Ok(()) => self.read(request, WRITE_BYTES_MAX).await,
+            Ok(()) => read(request, WRITE_BYTES_MAX, self.read_timeout).await,
             Err(refusal) => Err(refusal),
         };
         let body = match body {
@@ -415,7 +404,7 @@ impl Server {
 
     async fn ask<B>(
         &self,
-        path: String,
+        mut path: String,
         request: &mut Request<B>,
         answer: fn(&Api, &api::Request) -> Response,
     ) -> Response
@@ -423,60 +412,33 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let api = match self.doors() {
-            Ok(doors) => doors.api.clone(),
+        let doors = match self.doors() {
+            Ok(doors) => Arc::clone(doors),
             Err(refusal) => return refusal,
         };
-        let method = request.method().clone();
-        let accept = accept(request.headers()).map(str::to_owned);
-        let query = request.uri().query().unwrap_or_default().to_owned();
         let form = match is_form(request) {
             false => Bytes::new(),
-            true => match self.read(request, FORM_BYTES_MAX).await {
+            true => match read(request, FORM_BYTES_MAX, self.read_timeout).await {
                 Ok(body) => body,
                 Err(refusal) => return refusal,
             },
         };
+        if path.starts_with("/api/v1") {
+            path.drain(.."/api/v1".len());
+        }
         let cancel = CancelToken::new();
-        let path = path.strip_prefix("/api/v1").unwrap_or(&path).to_owned();
-        let request = api::Request { method, path, params: Params::new(&query, &form), accept, cancel: cancel.clone() };
+        let asked = api::Request {
+            method: request.method().clone(),
+            path,
+            params: Params::new(request.uri().query().unwrap_or_default(), &form),
+            accept: accept(request.headers()).map(str::to_owned),
+            cancel: cancel.clone(),
+        };
         // If the client goes away, hyper drops this future and with it the guard.
         let _guard = CancelOnDrop(cancel);
-        let answered = blocking(move || answer(&api, &request)).await;
+        let answered = blocking(move || answer(&doors.api, &asked)).await;
         answered.unwrap_or_else(|| Response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "request was interrupted\n"))
     }
-
-    async fn read<B>(&self, request: &mut Request<B>, bytes_max: usize) -> Result<Bytes, Response>
-    where
-        B: http_body::Body<Data = Bytes> + Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let Some(body) = request.body_mut().take() else { return Ok(Bytes::new()) };
-        let body = Limited::new(body, bytes_max).collect();
-        let body = match self.read_timeout {
-            Duration::ZERO => Ok(body.await),
-            limit => tokio::time::timeout(limit, body).await,
-        };
-        match body {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(Response::refusal(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large\n"))
-            }
-            Ok(Err(error)) => Err(Response::refusal(StatusCode::BAD_REQUEST, format!("{error}\n"))),
-            Err(_) => {
-                Err(Response::refusal(StatusCode::REQUEST_TIMEOUT, "the body of the request did not come in time\n"))
-            }
-        }
-    }
-}
-
-/// Reads the body of a request that was answered without it.
-async fn drain<B: http_body::Body>(body: B)
-where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // Whether it ends well or not, the answer stands.
-    let _ = tokio::time::timeout(UNWANTED_TIMEOUT, Limited::new(body, UNWANTED_BYTES_MAX).collect()).await;
 }
 
 struct CancelOnDrop(CancelToken);
@@ -490,45 +452,4 @@ impl Drop for CancelOnDrop {
 /// Runs `work` where blocking is allowed; `None` if it was interrupted because the runtime shuts down.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
-}
-
-fn accept(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok())
-}
-
-fn accepted_coding<B>(request: &http::Request<B>) -> Coding {
-    let header = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    header.map_or(Coding::Plain, Coding::accepted)
-}
-
-/// Whether the body holds parameters.
-fn is_form<B>(request: &http::Request<B>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
-    matches!(*request.method(), Method::POST | Method::PUT)
-        && media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
-fn finish(response: Response, coding: Coding) -> http::Response<ResponseBody> {
-    let mut out = http::Response::new(ResponseBody::new(response.body, coding));
-    *out.status_mut() = response.status;
-    let headers = out.headers_mut();
-    if let Some(name) = coding.name().filter(|_| response.content_type.is_some()) {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
-    }
-    if let Some(content_type) = response.content_type.and_then(header_value) {
-        headers.insert(header::CONTENT_TYPE, content_type);
-    }
-    for (name, value) in response.headers {
-        header_value(value).and_then(|value| headers.insert(name, value));
-    }
-    out
-}
-
-/// Values are made here, of ASCII, so that there always is one.
-fn header_value(text: Cow<'static, str>) -> Option<HeaderValue> {
-    match text {
-        Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
-        Cow::Owned(text) => HeaderValue::try_from(text).ok(),
-    }
 }
