@@ -10,6 +10,7 @@ use ferula_model::{
 };
 use parking_lot::Mutex;
 
+use super::body::FUTURE_MILLIS_MAX;
 use super::*;
 use crate::relabel::{Action, RelabelConfig, RelabelFields};
 
