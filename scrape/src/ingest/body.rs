@@ -260,7 +260,21 @@ impl<'a> Scrape<'a> {
         timestamp: Option<Timestamp>,
         start: Option<Timestamp>,
     ) -> Result<Option<SeriesRef>, IngestError> {
-        let Some(labels) = self.rules.series.apply(self.labels)? else {
+        let labels = std::mem::take(self.labels);
+        let made = self.series_of(&labels, key, value, timestamp, start);
+        *self.labels = labels;
+        made
+    }
+
+    fn series_of(
+        &mut self,
+        scraped: &LabelBuffer,
+        key: &[u8],
+        value: Value,
+        timestamp: Option<Timestamp>,
+        start: Option<Timestamp>,
+    ) -> Result<Option<SeriesRef>, IngestError> {
+        let Some(labels) = self.rules.series.apply(scraped)? else {
             self.cache.learn(key, None);
             return Ok(None);
         };

@@ -88,45 +88,93 @@ impl SeriesError {
     }
 }
 
-/// The labels of a series, ready for the storage.
-pub(crate) struct SeriesLabels(LabelsBuilder);
+/// The labels of a series, ready for the storage: none is empty, and they are sorted by name.
+pub(crate) enum SeriesLabels<'a> {
+    /// Those of the target's own series and of the target, side by side.
+    Merged(Vec<(&'a str, &'a str)>),
+    /// Something was renamed or relabelled.
+    Changed(LabelsBuilder),
+}
 
-impl SeriesLabels {
+impl SeriesLabels<'_> {
     /// Calls `with` on the pairs, sorted by name.
     pub(crate) fn with_pairs<T>(&self, with: impl FnOnce(&[(&str, &str)]) -> T) -> T {
-        let pairs: Vec<(&str, &str)> = self.0.iter().collect();
-        with(&pairs)
+        match self {
+            Self::Merged(pairs) => with(pairs),
+            Self::Changed(labels) => with(&labels.iter().collect::<Vec<_>>()),
+        }
     }
 
     /// The metric name.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.0.get(METRIC_NAME)
+        match self {
+            Self::Merged(pairs) => pairs.iter().find(|(name, _)| *name == METRIC_NAME).map(|(_, value)| *value),
+            Self::Changed(labels) => labels.get(METRIC_NAME),
+        }
     }
 }
 
 impl SeriesRules {
     /// The labels in the storage; `None` if relabelling drops the series.
-    pub(crate) fn apply(&self, scraped: &LabelBuffer) -> Result<Option<SeriesLabels>, SeriesError> {
+    pub(crate) fn apply<'a>(&'a self, scraped: &'a LabelBuffer) -> Result<Option<SeriesLabels<'a>>, SeriesError> {
         if let Some(name) = scraped.duplicate() {
             return Err(SeriesError::RepeatedLabel(name.to_owned()));
         }
+        let labels = match self.merged(scraped) {
+            Some(pairs) => SeriesLabels::Merged(pairs),
+            None => SeriesLabels::Changed(self.changed(scraped)),
+        };
+        let labels = match labels {
+            SeriesLabels::Changed(mut labels) => {
+                if !relabel(&mut labels, &self.relabel) {
+                    return Ok(None);
+                }
+                SeriesLabels::Changed(labels)
+            }
+            merged => merged,
+        };
+        labels
+            .with_pairs(|pairs| if pairs.is_empty() { Ok(false) } else { self.check(pairs).map(|()| true) })
+            .map(|is_any| is_any.then_some(labels))
+    }
+
+    /// The usual case, for which no text is copied: nothing is relabelled, and no label of the target displaces another.
+    fn merged<'a>(&'a self, scraped: &'a LabelBuffer) -> Option<Vec<(&'a str, &'a str)>> {
+        if !self.relabel.is_empty() {
+            return None;
+        }
+        let mut pairs = Vec::with_capacity(scraped.len() + 8);
+        let mut own = scraped.iter().peekable();
+        for (name, value) in &self.target {
+            while let Some(before) = own.next_if(|(own, _)| *own < name) {
+                pairs.push(before);
+            }
+            match own.next_if(|(own, _)| *own == name) {
+                // An empty label of the target's series still says that the target's label does not belong.
+                Some(own) if self.honor_labels => pairs.push(own),
+                Some((_, own)) if !own.is_empty() => return None,
+                _ => pairs.push((name, value)),
+            }
+        }
+        pairs.extend(own);
+        pairs.retain(|(_, value)| !value.is_empty());
+        Some(pairs)
+    }
+
+    fn changed(&self, scraped: &LabelBuffer) -> LabelsBuilder {
         let mut labels = LabelsBuilder::new();
         for (name, value) in scraped.iter() {
             labels.set(name, value);
         }
         if self.honor_labels {
-            // An empty label of the target's series still says that the target's label does not belong.
+            // As in `merged`.
             for (name, value) in self.target.iter().filter(|(name, _)| scraped.get(name).is_none()) {
                 labels.set(name, value);
             }
         } else {
             self.set_target_labels(&mut labels);
         }
-        if !relabel(&mut labels, &self.relabel) || labels.iter().next().is_none() {
-            return Ok(None);
-        }
-        self.check(&labels)?;
-        Ok(Some(SeriesLabels(labels)))
+        labels
     }
 
     /// Target labels win; what they displace is kept as `exported_...`, shorter names first.
@@ -148,18 +196,19 @@ impl SeriesRules {
         }
     }
 
-    fn check(&self, labels: &LabelsBuilder) -> Result<(), SeriesError> {
-        let metric = labels.get(METRIC_NAME).ok_or(SeriesError::NoName)?;
-        let legal = |(name, _): (&str, &str)| name == METRIC_NAME || self.names.is_label_name(name);
+    fn check(&self, labels: &[(&str, &str)]) -> Result<(), SeriesError> {
+        let metric = labels.iter().find(|(name, _)| *name == METRIC_NAME).map(|(_, metric)| *metric);
+        let metric = metric.ok_or(SeriesError::NoName)?;
+        let legal = |(name, _): &(&str, &str)| *name == METRIC_NAME || self.names.is_label_name(name);
         if !self.names.is_metric_name(metric) || !labels.iter().all(legal) {
-            return Err(SeriesError::Name(labels.build().to_string()));
+            return Err(SeriesError::Name(Labels::from_pairs(labels.iter().copied()).to_string()));
         }
         let beyond = |length: usize, limit: u64| limit > 0 && length as u64 > limit;
-        let count = labels.iter().count();
+        let count = labels.len();
         if beyond(count, self.label_limit) {
             return Err(SeriesError::LabelLimit { metric: metric.to_owned(), labels: count, limit: self.label_limit });
         }
-        for (name, value) in labels.iter() {
+        for &(name, value) in labels {
             let (metric, label) = (|| metric.to_owned(), || name.to_owned());
             if beyond(name.len(), self.name_length_limit) {
                 let (length, limit) = (name.len(), self.name_length_limit);
@@ -172,5 +221,50 @@ impl SeriesRules {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferula_exposition::{Event, Format, ParseOptions, Parser};
+
+    use super::*;
+    use crate::relabel::{Action, RelabelFields};
+
+    /// The labels in the storage, or why there are none.
+    fn applied(rules: &SeriesRules, line: &str) -> Result<Option<Vec<(String, String)>>, SeriesError> {
+        let mut scraped = LabelBuffer::default();
+        let mut parser = Parser::new(line.as_bytes(), Format::Text, &ParseOptions::default());
+        let Some(Ok(Event::Sample(sample))) = parser.next() else { panic!("{line}") };
+        sample.labels(&mut scraped);
+        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Ok(rules.apply(&scraped)?.map(|labels| labels.with_pairs(own)))
+    }
+
+    #[test]
+    fn what_is_merged_is_what_relabelling_without_effect_makes() {
+        let nothing = RelabelFields { regex: "no_such_label".into(), action: Action::LabelDrop, ..Default::default() };
+        let nothing = RelabelConfig::new(nothing).unwrap();
+        for honor_labels in [false, true] {
+            let rules = |relabel: &[RelabelConfig]| SeriesRules {
+                target: Labels::from_pairs([("instance", "i"), ("job", "j"), ("zone", "z")]),
+                honor_labels,
+                relabel: relabel.into(),
+                label_limit: 7,
+                ..SeriesRules::default()
+            };
+            for line in [
+                "up 1",
+                "up{a=\"1\",k=\"2\",zz=\"3\"} 1",
+                "up{job=\"other\",exported_job=\"x\"} 1",
+                "up{job=\"\",b=\"\"} 1",
+                "up{instance=\"\",zone=\"own\"} 1",
+                "up{Z=\"1\",_=\"2\",__z=\"3\",a=\"4\"} 1",
+                "{\"with space\",\"a b\"=\"c\"} 1",
+                "up{a=\"1\",a=\"2\"} 1",
+            ] {
+                assert_eq!(applied(&rules(&[]), line), applied(&rules(std::slice::from_ref(&nothing)), line), "{line}");
+            }
+        }
     }
 }
