@@ -129,3 +129,29 @@ impl Features {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_goes_before_a_feature() {
+        let mut features = Features::default();
+        assert_eq!(features.float_encoding(None), FloatEncoding::Xor);
+        assert_eq!(features.float_encoding(Some(ChunkEncoding::Xor2)), FloatEncoding::Xor2);
+        assert_eq!(features.enable("xor2-encoding"), Ok(Feature::Enabled));
+        assert_eq!(features.float_encoding(None), FloatEncoding::Xor2);
+        assert_eq!(features.float_encoding(Some(ChunkEncoding::Xor)), FloatEncoding::Xor);
+    }
+
+    #[test]
+    fn targets_are_asked_for_protobuf_where_starts_are_wanted() {
+        for (name, wanted) in
+            [("st-storage", true), ("created-timestamp-zero-ingestion", true), ("histograms-st-encoding", false)]
+        {
+            let mut features = Features::default();
+            assert_eq!(features.enable(name), Ok(Feature::Enabled));
+            assert_eq!(features.prefers_protobuf(), wanted, "{name}");
+        }
+    }
+}

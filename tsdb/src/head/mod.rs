@@ -80,6 +80,25 @@ pub use snapshot::check_snapshot_record;
 pub use stats::{Cardinality, HeadStats, LogStats};
 
 /// Which start timestamps are kept. What is not kept is dropped where samples enter, as if nobody had said it.
+///
+/// ```
+/// use ferula_model::{Appendable, Columns, Queryable, Sample, SelectHints, TimeRange, Timestamp, Value};
+/// use ferula_tsdb::{Db, StartStorage};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let db = Db::builder(folder.path()).start_timestamps(StartStorage::Floats).open()?;
+/// let mut appender = db.appender();
+/// let series = appender.series(&[("__name__", "requests_total")])?;
+/// let (timestamp, start) = (Timestamp(1_700_000_000_000), Some(Timestamp(1_699_999_000_000)));
+/// appender.append(series, Sample { timestamp, start, value: Value::Float(7.0) })?;
+/// appender.commit()?;
+///
+/// let querier = db.querier(TimeRange::ALL)?;
+/// let mut columns = Columns::default();
+/// querier.select(&SelectHints::default(), &[])?.read(0, TimeRange::ALL, &mut columns)?;
+/// assert_eq!(columns.starts, [1_699_999_000_000]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartStorage {
