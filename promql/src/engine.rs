@@ -17,6 +17,7 @@ use crate::eval::limits::Limits;
 use crate::eval::measure::Measures;
 use crate::eval::{self, Env, Ledger, Settings};
 use crate::functions::FunctionRegistry;
+use crate::functions::expressions::Expressions;
 use crate::gate::Gate;
 use crate::plan::lower::Times;
 use crate::plan::reach::Estimate;
@@ -235,6 +236,8 @@ pub struct EngineStatistics {
 pub struct Engine {
     options: EngineOptions,
     gate: Gate,
+    /// Compiled for earlier queries.
+    expressions: Expressions,
     /// Bytes that all running queries hold.
     bytes: Arc<AtomicU64>,
     queries: AtomicU64,
@@ -259,7 +262,14 @@ impl Engine {
     pub fn new(mut options: EngineOptions) -> Self {
         options.dialect.functions.extend(options.functions.signatures().cloned());
         let gate = Gate::new(options.max_concurrency);
-        Self { options, gate, bytes: Arc::default(), queries: AtomicU64::new(0), samples: AtomicU64::new(0) }
+        Self {
+            options,
+            gate,
+            expressions: Expressions::default(),
+            bytes: Arc::default(),
+            queries: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
+        }
     }
 
     /// The options it was made with.
@@ -435,6 +445,7 @@ impl Engine {
             plan: &plan,
             querier: &*querier,
             functions: &self.options.functions,
+            expressions: &self.expressions,
             settings: self.settings(&run),
             limits: &run.limits,
             ledger: Mutex::default(),

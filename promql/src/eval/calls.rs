@@ -53,7 +53,7 @@ impl<'q> Builder<'q> {
                 let [_, rest @ ..] = args else { return Err(unexpected("string")) };
                 let texts = self.texts(rest)?;
                 let [target, template, source, regex] = texts.as_slice() else { return Err(unexpected("string")) };
-                let replacement = Replacement::new(target, template, source, regex)?;
+                let replacement = Replacement::new(env.expressions, [target, template, source, regex])?;
                 let child = self.first_vector(args, grid)?;
                 let written = Relabelled::written(child, env.limits, |head| replacement.apply(head))?;
                 distinct(Box::new(written), Equal::Merge)

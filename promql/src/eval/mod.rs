@@ -42,6 +42,7 @@ use parking_lot::Mutex;
 
 use crate::annotation::Annotations;
 use crate::error::QueryError;
+use crate::functions::expressions::Expressions;
 use crate::functions::registry::FunctionRegistry;
 use crate::functions::sliding::Scratch;
 use crate::plan::{NodeId, Plan};
@@ -56,6 +57,7 @@ pub(crate) struct Env<'q> {
     pub(crate) plan: &'q Plan,
     pub(crate) querier: &'q dyn Querier,
     pub(crate) functions: &'q FunctionRegistry,
+    pub(crate) expressions: &'q Expressions,
     pub(crate) settings: Settings,
     pub(crate) limits: &'q Limits,
     /// Annotations and counters of finished work.

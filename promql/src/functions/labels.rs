@@ -8,6 +8,7 @@ use crate::error::QueryError;
 use crate::eval::limits::{Hold, Limits};
 use crate::eval::steps::StepVector;
 use crate::eval::{BoxOperator, Head, Operator, Worker, renamed};
+use crate::functions::expressions::Expressions;
 
 /// How many bytes a written label value may have. Upstream's label sets cannot hold 16 MiB; nested calls that double a value
 /// get there in a line.
@@ -100,8 +101,12 @@ impl<'a> Replacement<'a> {
     /// # Errors
     ///
     /// The expression is none, or the target no label name.
-    pub(crate) fn new(target: &'a str, template: &str, source: &'a str, regex: &str) -> Result<Self, QueryError> {
-        let regex = Regex::new(regex)
+    pub(crate) fn new(
+        expressions: &Expressions,
+        [target, template, source, regex]: [&'a str; 4],
+    ) -> Result<Self, QueryError> {
+        let regex = expressions
+            .compiled(regex)
             .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {regex}")))?;
         if target.is_empty() {
             return Err(QueryError::execution(format!("invalid destination label name in label_replace(): {target}")));

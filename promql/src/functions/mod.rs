@@ -17,6 +17,7 @@ pub(crate) mod absent;
 pub(crate) mod classic;
 pub(crate) mod date;
 pub(crate) mod elementwise;
+pub(crate) mod expressions;
 pub(crate) mod extended;
 pub(crate) mod histogram;
 pub(crate) mod histogram_over_time;

@@ -28,6 +28,11 @@ impl Engine {
         regex.map(|regex| Self { regex }).map_err(|_| RegexError::new(RegexErrorKind::Large, text))
     }
 
+    /// The bytes of the compiled expression.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.regex.memory_usage()
+    }
+
     /// Compiles without anchors, with captures.
     pub(super) fn searching(ast: &Ast, text: &str) -> Result<Self, RegexError> {
         let config = meta::Config::new().nfa_size_limit(Some(PROGRAM_BYTES_MAX)).which_captures(WhichCaptures::All);

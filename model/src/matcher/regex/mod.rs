@@ -174,6 +174,12 @@ impl Regex {
         &self.inner.text
     }
 
+    /// The bytes that the compiled expression occupies, for accounting memory; what searches keep for the next one aside.
+    pub fn heap_bytes(&self) -> usize {
+        let engines = self.inner.predicate.engine.iter().chain(&self.inner.groups);
+        self.inner.text.len() + size_of::<Inner>() + engines.map(Engine::heap_bytes).sum::<usize>()
+    }
+
     /// Whether the whole text matches.
     pub fn is_match(&self, text: &str) -> bool {
         self.inner.predicate.matches(text)
