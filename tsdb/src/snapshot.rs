@@ -57,7 +57,9 @@ impl Querier for Snapshot<'_> {
                 sources.push(Source::Block(block, series));
             }
         }
-        let head_hints = SelectHints { range: Some(range), sorted, ..hints.clone() };
+        // Beside blocks its series are sorted once they are joined, most of them with those of a block.
+        let head_sorted = if sources.is_empty() { sorted } else { hints.limit > 0 };
+        let head_hints = SelectHints { range: Some(range), sorted: head_sorted, ..hints.clone() };
         let head = self.head.select(&self.reader, range, &head_hints, matchers);
         if head.len() > 0 {
             sources.push(Source::Head(head));

@@ -220,11 +220,30 @@ impl Hash for Labels {
 /// Names and values are compared pair by pair; a set that is a prefix of another comes first.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.packed, &other.packed) {
-            return Ordering::Equal;
+        let same = common_bytes(self.packed.as_bytes(), other.packed.as_bytes());
+        if same == self.packed.len().min(other.packed.len()) {
+            return self.packed.len().cmp(&other.packed.len());
         }
-        self.iter().cmp(other.iter())
+        // Up to the text that differs both are cut alike, so that one of them is taken apart.
+        let (mut mine, mut start) = (self.iter(), 0);
+        loop {
+            let text = mine.text();
+            let end = self.packed.len() - mine.rest.len();
+            if end > same {
+                let mut theirs = LabelsIter { rest: &other.packed[start..] };
+                return text.cmp(theirs.text());
+            }
+            start = end;
+        }
     }
+}
+
+/// How many bytes two buffers begin with in common.
+fn common_bytes(a: &[u8], b: &[u8]) -> usize {
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    let rest = a[same..].iter().zip(&b[same..]);
+    same + rest.take_while(|(a, b)| a == b).count()
 }
 
 impl PartialOrd for Labels {
@@ -291,6 +310,26 @@ mod tests {
         let long = Labels::from_pairs([("a", "1"), ("b", "1")]);
         let other = Labels::from_pairs([("a", "10")]);
         assert!(Labels::empty() < short && short < long && long < other);
+    }
+
+    #[test]
+    fn order_is_that_of_the_pairs() {
+        let long = "v".repeat(70);
+        let values = ["", "a", "ab", "b", "é", &long[..63], &long[..64], &long];
+        let mut sets = Vec::new();
+        for a in values {
+            for b in values {
+                for c in ["", "a", "zz"] {
+                    sets.push(Labels::from_pairs([("a", a), ("a long name", b), ("b", c), ("z", a)]));
+                }
+            }
+        }
+        for one in &sets {
+            for other in &sets {
+                assert_eq!(one.cmp(other), one.iter().cmp(other.iter()), "{one} {other}");
+                assert_eq!(one == other, one.cmp(other).is_eq());
+            }
+        }
     }
 
     #[test]
