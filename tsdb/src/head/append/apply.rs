@@ -95,7 +95,7 @@ impl Head {
                     applied.unknown += 1;
                     continue;
                 };
-                let start = if has_starts { run_starts.get(at).copied().unwrap_or(0) } else { 0 };
+                let start = if has_starts { start_at(run_starts, at) } else { 0 };
                 if item.late {
                     self.apply_late(item.series, series, (item.time, start), item.value.into(), applied);
                     continue;
@@ -215,6 +215,12 @@ impl Head {
         self.counters.gauges.add(Tally { mapped: 1, ..Tally::default() });
         self.chunks.store(series, full.encoding, (full.min_time, full.max_time), false, full.bytes)
     }
+}
+
+/// Out of the way of samples without start timestamps.
+#[inline(never)]
+fn start_at(starts: &[i64], at: usize) -> i64 {
+    starts.get(at).copied().unwrap_or(0)
 }
 
 /// How many samples are looked at before the first of them is appended.
