@@ -58,7 +58,7 @@ pub(super) fn forgive(
         _ => errors(&case.query, ours, theirs)?,
     };
     let confirmation = confirmed();
-    if confirmation == Some(false) {
+    if confirmation == Some(false) || reason == ADDED_UP && confirmation.is_none() {
         return None;
     }
     *theirs = ours.clone();
@@ -174,18 +174,6 @@ fn held(reply: &Reply) -> f64 {
     histograms.flat_map(|histogram| &histogram.buckets).map(|bucket| bucket.count).sum()
 }
 
-/// Whether some histogram has a bucket inside its zero bucket.
-fn hides_buckets(reply: &Reply) -> bool {
-    let Reply::Answer(answer) = reply else { return false };
-    answer.rows.iter().flat_map(|row| &row.points).any(|(_, point)| match point {
-        // The API shows buckets cut by the zero bucket.
-        Point::Histogram(histogram) => {
-            histogram.buckets.iter().any(|bucket| bucket.lower.abs() >= bucket.upper.abs() && bucket.lower > 0.0)
-        }
-        Point::Float(_) => false,
-    })
-}
-
 fn without_zero_signs(reply: &Reply) -> Reply {
     let mut reply = reply.clone();
     if let Reply::Answer(answer) = &mut reply {
@@ -207,6 +195,8 @@ fn has_nan(reply: &Reply) -> bool {
         .any(|(_, point)| matches!(point, Point::Float(value) if value.is_nan()))
 }
 
+const INFO_OF_OTHERS: &str = "3.5 gives series the labels of others' info series";
+const ADDED_UP: &str = "3.14 adds up before it divides, so that it loses fewer of the buckets inside a zero bucket";
 const COUNTED_TWICE: &str = "3.5 counts a bucket twice that a zero bucket reaches (DIVERGENCES.md)";
 
 /// What is computed otherwise, where the query has it.
@@ -234,7 +224,7 @@ fn formulas(case: &Case, delayed: bool, ours: &Reply, theirs: &Reply) -> Option<
         return Some("3.14 does not extrapolate histograms below zero");
     }
     if has(&["info("]) {
-        return Some("3.5 gives series the labels of others' info series");
+        return Some(INFO_OF_OTHERS);
     }
     if has(&["mad_over_time("]) && has(&["odd", "__name__"]) {
         return Some("3.14 takes no median of NaN");
@@ -251,8 +241,8 @@ fn formulas(case: &Case, delayed: bool, ours: &Reply, theirs: &Reply) -> Option<
     if has(&["timestamp("]) && has(&[" offset "]) && has(&[" @ "]) {
         return Some("3.5 forgets the offset of a pinned selector in timestamp (DIVERGENCES.md)");
     }
-    if has(&["avg"]) && hides_buckets(theirs) {
-        return Some("3.14 adds up before it divides, so that it loses fewer of the buckets inside a zero bucket");
+    if has(&["avg"]) && has(&histograms) && !has(&["count_values"]) {
+        return Some(ADDED_UP);
     }
     if has(&["sum", "avg"]) && has(&histograms) && (any(query, is_scaling) || has(&["count_values"])) {
         // Negated or in a label, the buckets are not shown, so that the reply cannot be seen to contradict itself.
@@ -303,6 +293,11 @@ fn errors(query: &str, ours: &Reply, theirs: &Reply) -> Option<&'static str> {
             } else {
                 return None;
             }
+        }
+        (Reply::Error(ours), Reply::Answer(_))
+            if query.contains("info(") && ours.starts_with("found duplicate series") =>
+        {
+            INFO_OF_OTHERS
         }
         (Reply::Error(ours), Reply::Answer(_)) if ours.starts_with("multiple matches for labels: ") => {
             "3.14 also refuses matches that come to nothing"
