@@ -108,7 +108,8 @@ fn distinct_samples(body: &[u8], format: Format, options: &ParseOptions) -> Opti
         let (value, timestamp) = match event.ok()? {
             Event::Sample(sample) => {
                 sample.labels(&mut labels);
-                (format!("{:?}", sample.value), sample.timestamp)
+                // Zero is written without its sign.
+                (format!("{:?}", sample.value + 0.0), sample.timestamp)
             }
             Event::Histogram(histogram) => {
                 histogram.labels(&mut labels);
