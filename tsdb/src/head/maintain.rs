@@ -95,10 +95,10 @@ impl Head {
 
     /// The newest time of all samples, late ones included.
     pub(crate) fn newest(&self) -> Option<i64> {
-        let late = self.late_series.lock().clone();
-        let late = late
-            .iter()
-            .filter_map(|&number| self.pages.with(number, |series| late_of(series).and_then(Late::bounds)).flatten());
+        let late = self
+            .late_series()
+            .into_iter()
+            .filter_map(|number| self.pages.with(number, |series| late_of(series).and_then(Late::bounds)).flatten());
         late.map(|bounds| bounds.1).chain(self.bounds().map(|bounds| bounds.1)).max()
     }
 
@@ -107,11 +107,16 @@ impl Head {
         !self.late_series.lock().is_empty()
     }
 
-    /// The series with late samples that are not on their way into blocks, by rising number.
+    /// The series with late samples, by rising number. Those that have some on their way into blocks are among them: more may have
+    /// come since.
     pub(crate) fn late_series(&self) -> Vec<u32> {
-        let mut series: Vec<u32> = self.late_series.lock().iter().copied().collect();
-        series.sort_unstable();
-        series
+        let mut numbers = Vec::new();
+        for (first, page) in self.pages.iter() {
+            let page = page.read();
+            let late = page.iter().enumerate().filter(|(_, series)| !series.is_dead() && late_of(series).is_some());
+            numbers.extend(late.map(|(at, _)| first + at as u32));
+        }
+        numbers
     }
 
     /// Lets nothing in order enter before `until` any more, and tells the late samples of now from those to come.

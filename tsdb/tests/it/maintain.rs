@@ -402,3 +402,19 @@ fn of_late_samples_of_one_moment_the_first_counts_wherever_it_lies() {
     }
     assert!(db.blocks().iter().any(|meta| meta.compaction.level > 1));
 }
+
+#[test]
+fn a_copy_has_late_samples_that_came_while_earlier_ones_were_on_their_way() {
+    let disk = MemFs::new();
+    let db = builder(&disk).out_of_order_window(Duration::from_secs(100)).open().unwrap();
+    fill(&db, 0, RANGE + 50_000);
+    append(&db, "a", RANGE + 20_500, 1.0).unwrap();
+    // The head keeps what became a block for as long as somebody reads it.
+    let reader = db.querier(TimeRange::ALL).unwrap();
+    assert_eq!(db.compact_head(Timestamp(0)).blocks.len(), 2);
+    append(&db, "a", RANGE + 30_500, 2.0).unwrap();
+    let copy = format!("data/snapshots/{}", db.snapshot(false).unwrap());
+    let copy = Db::builder(copy).fs(Arc::new(disk.clone())).open().unwrap();
+    assert_eq!(everything(&copy), everything(&db));
+    drop(reader);
+}
