@@ -426,10 +426,10 @@ impl Db {
     }
 
     fn copy_head(&self, folder: &std::path::Path, now: Timestamp) -> Result<(), DbError> {
-        let Some(newest) = self.head.newest() else { return Ok(()) };
+        let late = self.head.series_with_late_samples();
+        let Some(newest) = self.head.newest(&late) else { return Ok(()) };
         // Before the boundary there are late samples only; without the hint they would hide those of the blocks.
         let boundary = self.head.in_blocks_until();
-        let late = self.head.late_series();
         let range = TimeRange::new(Timestamp(boundary), Timestamp(newest));
         let parts = if self.has_late_blocks(range) { Parts::InOrder } else { Parts::Everything };
         let mut blocks = vec![

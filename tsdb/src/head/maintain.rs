@@ -93,23 +93,22 @@ impl Head {
         }
     }
 
-    /// The newest time of all samples, late ones included.
-    pub(crate) fn newest(&self) -> Option<i64> {
-        let late = self
-            .late_series()
-            .into_iter()
-            .filter_map(|number| self.pages.with(number, |series| late_of(series).and_then(Late::bounds)).flatten());
+    /// The newest time of all samples, those of the series with late ones included.
+    pub(crate) fn newest(&self, with_late: &[u32]) -> Option<i64> {
+        let late = with_late
+            .iter()
+            .filter_map(|&number| self.pages.with(number, |series| late_of(series).and_then(Late::bounds)).flatten());
         late.map(|bounds| bounds.1).chain(self.bounds().map(|bounds| bounds.1)).max()
     }
 
-    /// Whether there are late samples.
+    /// Whether late samples wait for a block.
     pub(crate) fn has_late(&self) -> bool {
-        !self.late_series.lock().is_empty()
+        !self.late_waiting.lock().is_empty()
     }
 
     /// The series with late samples, by rising number. Those that have some on their way into blocks are among them: more may have
     /// come since.
-    pub(crate) fn late_series(&self) -> Vec<u32> {
+    pub(crate) fn series_with_late_samples(&self) -> Vec<u32> {
         let mut numbers = Vec::new();
         for (first, page) in self.pages.iter() {
             let page = page.read();
@@ -136,7 +135,7 @@ impl Head {
                 Ok(())
             })?;
             sealed.segment = segment;
-            sealed.series = self.late_series.lock().drain().collect();
+            sealed.series = self.late_waiting.lock().drain().collect();
             sealed.series.sort_unstable();
         }
         if let Some(until) = until {
@@ -155,7 +154,7 @@ impl Head {
 
     /// The blocks did not come about: the late samples are as all others again.
     pub(crate) fn unseal(&self, sealed: &Sealed) {
-        self.late_series.lock().extend(sealed.series.iter().copied());
+        self.late_waiting.lock().extend(sealed.series.iter().copied());
     }
 
     /// The aligned ranges in which there are sealed late samples, by their start.
@@ -226,7 +225,7 @@ impl Head {
             rest.late.is_some()
         });
         if is_left == Some(true) {
-            self.late_series.lock().insert(number);
+            self.late_waiting.lock().insert(number);
         }
     }
 

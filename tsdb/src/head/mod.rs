@@ -164,8 +164,8 @@ pub(crate) struct Head {
     in_blocks_until: AtomicI64,
     readers: Readers,
     appenders: Mutex<Appenders>,
-    /// Series with late samples.
-    late_series: Mutex<HashSet<u32>>,
+    /// Series with late samples of which none are on their way into blocks: the next ones to go.
+    late_waiting: Mutex<HashSet<u32>>,
     /// Series that are gone, and the last segment of the log that may speak of them.
     gone: Mutex<HashMap<u32, u64>>,
     idle: Mutex<Idle>,
@@ -222,7 +222,7 @@ impl Head {
             in_blocks_until: AtomicI64::new(boundary.valid_from),
             readers: Readers::default(),
             appenders: Mutex::default(),
-            late_series: Mutex::default(),
+            late_waiting: Mutex::default(),
             gone: Mutex::default(),
             idle: Mutex::default(),
             aliases: RwLock::default(),

@@ -161,7 +161,7 @@ impl Head {
     ) {
         let late = series.rest_mut().late.get_or_insert_default();
         if late.is_empty() {
-            self.late_series.lock().insert(number);
+            self.late_waiting.lock().insert(number);
         }
         if !late.insert(time, start, value) {
             applied.dropped += 1;

@@ -177,7 +177,7 @@ impl Head {
         let mut times = columns.times;
         times.append(&mut columns.histogram_times);
         times.sort_unstable();
-        self.late_series.lock().insert(series);
+        self.late_waiting.lock().insert(series);
         self.pages.with_mut(series, |state| {
             state.rest_mut().late.get_or_insert_default().replace_open(chunk, &times);
         });
