@@ -269,6 +269,8 @@ mod tests {
             (0.00001, ["1e-05", "0.00001", "1e-05", "0.00001", "1e-05"]),
             (1e-7, ["1e-07", "0.0000001", "1e-07", "1e-07", "1e-07"]),
             (1e20, ["1e+20", "100000000000000000000", "1e+20", "100000000000000000000", "1e+20"]),
+            // Halfway between two shortest forms: the even digit.
+            (1080661076397045.25, ["1.0806610763970452e+15", "1080661076397045.2", "", "1080661076397045.2", ""]),
             (1e21, ["1e+21", "1000000000000000000000", "1e+21", "1e+21", "1e+21"]),
             (-2.5e-300, ["-2.5e-300", "", "-2.5e-300", "-2.5e-300", "-2.5e-300"]),
             (f64::NAN, ["NaN"; 5]),
@@ -313,7 +315,7 @@ mod tests {
         fn digits_copied_are_digits_laid_out(mantissa in any::<u32>(), exponent in -12i32..25, bits in any::<u64>()) {
             for value in [f64::from(mantissa) * 10f64.powi(exponent), f64::from_bits(bits)] {
                 prop_assume!(value.is_finite() && value != 0.0);
-                let decimal = Decimal::from_text(&format!("{:e}", value.abs()));
+                let decimal = Decimal::from_text(zmij::Buffer::new().format_finite(value.abs()));
                 let mut laid_out = Vec::new();
                 sign(&mut laid_out, value);
                 plain(&mut laid_out, &decimal);
