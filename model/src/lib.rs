@@ -46,7 +46,7 @@ pub use sample::{NORMAL_NAN, STALE_MARKER, Sample, Value, is_stale};
 pub use secret::Secret;
 pub use storage::{
     AppendError, Appendable, Appender, Columns, CommitError, CommitSummary, ExemplarQueryable, Querier, Queryable,
-    SelectError, SelectHints, SeriesExemplars, SeriesRef, SeriesSet,
+    Question, SelectError, SelectHints, SeriesExemplars, SeriesRef, SeriesSet,
 };
 pub use time::{
     Clock, DurationError, ManualClock, StepGrid, StepGridError, SystemClock, TimeRange, Timestamp, format_duration,

@@ -228,6 +228,27 @@ pub trait Querier: Send + Sync {
     ///
     /// See [`SelectError`].
     fn label_values(&self, name: &str, matchers: &[Matcher], limit: usize) -> Result<Vec<String>, SelectError>;
+
+    /// How many things the answer to a question has at most, if the storage knows that at once, need not look at many more
+    /// things than these to answer, and has them and the samples of `range` in memory. `None`, the default, says nothing:
+    /// the question may be a large one, or wait for a disk. It decides whether a question may be answered on a thread that
+    /// must not be held up.
+    fn at_most(&self, question: Question<'_>, range: TimeRange) -> Option<usize> {
+        let _ = (question, range);
+        None
+    }
+}
+
+/// What [`Querier::at_most`] is about.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Question<'a> {
+    /// The series that satisfy all matchers, as [`Querier::select`] finds them.
+    Series(&'a [Matcher]),
+    /// The names of all labels.
+    LabelNames,
+    /// All values of a label.
+    LabelValues(&'a str),
 }
 
 /// Selected series, addressed by position. Any thread may read any of them.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ferula_model::{Queryable, StepGrid, Timestamp, millis};
+use ferula_model::{Querier, Queryable, StepGrid, Timestamp, millis};
 use parking_lot::Mutex;
 
 use crate::check;
@@ -124,6 +124,11 @@ pub struct QueryOptions {
     pub statistics: bool,
     /// Count samples for each step too (`stats=all`), if the engine allows it.
     pub per_step_statistics: bool,
+    /// Evaluate only what takes about a millisecond at most and waits for nothing: [`QueryError::NotBrief`] otherwise. For
+    /// threads that must not be held up, such as those that serve sockets. It is judged before anything is read, from what
+    /// the storage says in [`Querier::at_most`]; over a storage that says nothing no selector is brief. The calling
+    /// thread does all of the work.
+    pub only_if_brief: bool,
 }
 
 /// Lets the asker of a query give up: clones share one flag, which the engine looks at before each series.
@@ -254,7 +259,16 @@ struct Run<'a> {
     statistics: bool,
     per_step: bool,
     analyze: bool,
+    only_if_brief: bool,
     entered: Instant,
+}
+
+/// A query that can be evaluated.
+struct Prepared<'s> {
+    plan: Plan,
+    querier: Box<dyn Querier + 's>,
+    /// How long it took until here.
+    took: Duration,
 }
 
 impl Engine {
@@ -395,6 +409,7 @@ impl Engine {
             statistics: options.statistics || options.per_step_statistics,
             per_step: options.per_step_statistics && self.options.per_step_statistics,
             analyze: false,
+            only_if_brief: options.only_if_brief,
             entered: Instant::now(),
         }
     }
@@ -421,10 +436,16 @@ impl Engine {
     }
 
     fn answer(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<(Answer, String), QueryError> {
-        let place = self.gate.enter(&run.limits)?;
-        run.timings.exec_queue = run.entered.elapsed();
+        let brief = if run.only_if_brief { Some(self.prepare_brief(storage, &run)?) } else { None };
+        let queued = Instant::now();
+        let place = match &brief {
+            Some(_) => self.gate.enter_at_once().ok_or(QueryError::NotBrief)?,
+            None => self.gate.enter(&run.limits)?,
+        };
+        run.timings.exec_queue = queued.elapsed();
         let token = self.options.observer.as_ref().map(|observer| observer.started(run.query));
-        let answer = self.evaluate(storage, run);
+        let prepared = brief.map_or_else(|| self.prepare(storage, &run), Ok);
+        let answer = prepared.and_then(|prepared| self.evaluate(&prepared, run));
         if let (Some(observer), Some(token)) = (&self.options.observer, token) {
             observer.finished(token);
         }
@@ -433,23 +454,41 @@ impl Engine {
         answer
     }
 
-    /// The answer, and what the plan cost if that was asked.
-    fn evaluate(&self, storage: &dyn Queryable, mut run: Run<'_>) -> Result<(Answer, String), QueryError> {
+    fn prepare<'s>(&self, storage: &'s dyn Queryable, run: &Run<'_>) -> Result<Prepared<'s>, QueryError> {
         let began = Instant::now();
-        let plan = self.plan(&run)?;
-        let grid = run.times.grid;
-        let range = plan::reach::times_needed(&plan, grid, run.lookback_millis);
+        let plan = self.plan(run)?;
+        let range = plan::reach::times_needed(&plan, run.times.grid, run.lookback_millis);
         let querier = storage.querier(range)?;
-        run.timings.query_preparation = began.elapsed();
+        Ok(Prepared { plan, querier, took: began.elapsed() })
+    }
+
+    /// The same of a query that is known to be brief. What is wrong with others is said when they are asked again.
+    fn prepare_brief<'s>(&self, storage: &'s dyn Queryable, run: &Run<'_>) -> Result<Prepared<'s>, QueryError> {
+        if run.query.len() > plan::brief::BRIEF_TEXT_BYTES {
+            return Err(QueryError::NotBrief);
+        }
+        let in_time = run.limits.check("query queue");
+        let prepared = in_time.and_then(|()| self.prepare(storage, run)).map_err(|_| QueryError::NotBrief)?;
+        let Prepared { plan, querier, .. } = &prepared;
+        let brief = plan::brief::is_brief(plan, run.times.grid, run.lookback_millis, &**querier);
+        brief.then_some(prepared).ok_or(QueryError::NotBrief)
+    }
+
+    /// The answer, and what the plan cost if that was asked.
+    fn evaluate(&self, prepared: &Prepared<'_>, mut run: Run<'_>) -> Result<(Answer, String), QueryError> {
+        let began = Instant::now();
+        let Prepared { plan, querier, took } = prepared;
+        let grid = run.times.grid;
+        run.timings.query_preparation = *took;
         let env = Env {
-            plan: &plan,
-            querier: &*querier,
+            plan,
+            querier: &**querier,
             functions: &self.options.functions,
             expressions: &self.expressions,
             settings: self.settings(&run),
             limits: &run.limits,
             ledger: Mutex::default(),
-            measures: run.analyze.then(|| Measures::of(&plan)),
+            measures: run.analyze.then(|| Measures::of(plan)),
         };
         run.limits.check("query execution")?;
         let inner = Instant::now();
@@ -460,13 +499,13 @@ impl Engine {
         };
         run.timings.inner_eval = inner.elapsed();
         let costs = match &env.measures {
-            Some(measures) => plan::explain::explain(&plan, &|id| measures.describe(id)),
+            Some(measures) => plan::explain::explain(plan, &|id| measures.describe(id)),
             None => String::new(),
         };
         let Ledger { annotations, counters } = env.ledger.into_inner();
         self.samples.fetch_add(counters.read, Ordering::Relaxed);
         let (warnings, infos) = annotations.into_texts(run.query);
-        run.timings.eval_total = began.elapsed();
+        run.timings.eval_total = *took + began.elapsed();
         run.timings.exec_total = run.entered.elapsed();
         let per_step = |counts: Vec<u64>| {
             counts.into_iter().enumerate().map(|(step, count)| (grid.at(step), count)).collect::<Vec<_>>()
@@ -488,7 +527,7 @@ impl Engine {
             lookback_millis: run.lookback_millis,
             query_grid: run.times.grid,
             is_range: run.times.is_range,
-            threads: self.options.threads.max(1),
+            threads: if run.only_if_brief { 1 } else { self.options.threads.max(1) },
             delayed_name_removal: self.options.delayed_name_removal,
             use_start_timestamps: self.options.use_start_timestamps,
             type_and_unit_labels: self.options.type_and_unit_labels,

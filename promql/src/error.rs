@@ -59,6 +59,10 @@ pub enum QueryError {
         /// What was being done.
         stage: &'static str,
     },
+    /// The query may take more than a moment, which [`QueryOptions::only_if_brief`](crate::QueryOptions::only_if_brief)
+    /// does not allow. Nothing was evaluated: ask again without, where blocking is allowed.
+    #[error("the query may take more than a moment")]
+    NotBrief,
     /// The storage could not answer (HTTP 500, `internal`).
     #[error("{0}")]
     Storage(#[from] SelectError),

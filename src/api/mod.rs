@@ -190,11 +190,29 @@ impl Api {
         self.answer_of(endpoint, request).unwrap_or_else(|error| Response::error(&error))
     }
 
+    /// Answers a request that takes about a millisecond at most and waits for nothing, neither a lock nor a disk. `None` if
+    /// it may take longer, or nobody knows: then call [`answer`](Self::answer), where blocking is allowed.
+    pub fn answer_if_brief(&self, request: &Request) -> Option<Response> {
+        let endpoint = Endpoint::of(&request.path).filter(|endpoint| endpoint.allows(&request.method))?;
+        request.params.well_formed().ok()?;
+        let question = match endpoint.handler {
+            "/api/v1/query" => query::instant(self, request),
+            "/api/v1/query_range" => query::range(request),
+            "/api/v1/series" | "/api/v1/labels" | LABEL_VALUES if series::is_brief(self, endpoint, request) => {
+                return Some(self.answer(request));
+            }
+            _ => return None,
+        };
+        // What is wrong is said by `answer`.
+        let answered = question.ok()?.answer_if_brief(self, request)?;
+        Some(answered.unwrap_or_else(|error| Response::error(&error)))
+    }
+
     fn answer_of(&self, endpoint: Endpoint, request: &Request) -> Result<Response, ApiError> {
         request.params.well_formed()?;
         match endpoint.handler {
-            "/api/v1/query" => query::instant(self, request),
-            "/api/v1/query_range" => query::range(self, request),
+            "/api/v1/query" => query::instant(self, request)?.answer(self, request),
+            "/api/v1/query_range" => query::range(request)?.answer(self, request),
             "/api/v1/query_exemplars" => query::exemplars(self, request),
             "/api/v1/format_query" => query::format(self, request),
             "/api/v1/parse_query" => query::parse(self, request),

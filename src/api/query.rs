@@ -14,19 +14,29 @@ use super::{Api, Request, json};
 /// A range query may have this many steps; more cannot be drawn anyway.
 const POINTS_MAX: i64 = 11_000;
 
+/// A question to the engine.
+pub(super) struct Question<'r> {
+    query: &'r str,
+    times: Times,
+    options: QueryOptions,
+    limit: usize,
+}
+
+enum Times {
+    At(Timestamp),
+    Grid(StepGrid),
+}
+
 /// The value of an expression at one moment: `query`, `time`, `timeout`, `lookback_delta`, `limit`, `stats`.
-pub(super) fn instant(api: &Api, request: &Request) -> Result<Response, ApiError> {
+pub(super) fn instant<'r>(api: &Api, request: &'r Request) -> Result<Question<'r>, ApiError> {
     let params = &request.params;
     let limit = params.limit("limit")?;
     let at = params.time("time")?.unwrap_or_else(|| api.clock.now());
-    let options = options(request)?;
-    let answer = api.engine.instant(&*api.storage, params.first("query"), at, &options).map_err(refusal)?;
-    (api.query_observer)(&answer.statistics);
-    Ok(respond(request, answer, limit))
+    Ok(Question { query: params.first("query"), times: Times::At(at), options: options(request)?, limit })
 }
 
 /// The value of an expression over time: `query`, `start`, `end`, `step`, and what [`instant`] takes.
-pub(super) fn range(api: &Api, request: &Request) -> Result<Response, ApiError> {
+pub(super) fn range(request: &Request) -> Result<Question<'_>, ApiError> {
     let params = &request.params;
     let limit = params.limit("limit")?;
     let start = params.required_time("start")?;
@@ -46,10 +56,32 @@ pub(super) fn range(api: &Api, request: &Request) -> Result<Response, ApiError> 
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let options = options(request)?;
-    let answer = api.engine.range(&*api.storage, params.first("query"), grid, &options).map_err(refusal)?;
-    (api.query_observer)(&answer.statistics);
-    Ok(respond(request, answer, limit))
+    Ok(Question { query: params.first("query"), times: Times::Grid(grid), options: options(request)?, limit })
+}
+
+impl Question<'_> {
+    /// The answer.
+    pub(super) fn answer(&self, api: &Api, request: &Request) -> Result<Response, ApiError> {
+        self.ask(api, request).map_err(refusal)
+    }
+
+    /// The answer, if it is known to take no more than a moment.
+    pub(super) fn answer_if_brief(mut self, api: &Api, request: &Request) -> Option<Result<Response, ApiError>> {
+        self.options.only_if_brief = true;
+        match self.ask(api, request) {
+            Err(QueryError::NotBrief) => None,
+            outcome => Some(outcome.map_err(refusal)),
+        }
+    }
+
+    fn ask(&self, api: &Api, request: &Request) -> Result<Response, QueryError> {
+        let answer = match self.times {
+            Times::At(at) => api.engine.instant(&*api.storage, self.query, at, &self.options)?,
+            Times::Grid(grid) => api.engine.range(&*api.storage, self.query, grid, &self.options)?,
+        };
+        (api.query_observer)(&answer.statistics);
+        Ok(respond(request, answer, self.limit))
+    }
 }
 
 /// The exemplars of all selectors in an expression: `query`, `start`, `end`.

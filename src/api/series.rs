@@ -2,14 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use ferula_model::{Matcher, Querier, SelectError, SelectHints, TimeRange, Timestamp, go_quote};
+use ferula_model::{Matcher, Querier, Question, SelectError, SelectHints, TimeRange, Timestamp, go_quote};
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
-use super::{Api, Request, json, label_name};
+use super::{Api, Endpoint, LABEL_VALUES, Request, json, label_name};
 
 /// The warning of an answer that `limit` cut short.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+/// So many label sets can be found and written in a moment.
+const BRIEF_SERIES: usize = 500;
+
+/// And so many texts.
+const BRIEF_TEXTS: usize = 2_000;
+
+/// Whether the answer is known to be a short one, made from memory.
+pub(super) fn is_brief(api: &Api, endpoint: Endpoint, request: &Request) -> bool {
+    let judge = || {
+        let range = time_range(request).ok()?;
+        let selectors = any_selectors(request).ok()?;
+        let querier = api.storage.querier(range).ok()?;
+        let mut series = 0;
+        for matchers in &selectors {
+            series += querier.at_most(Question::Series(matchers), range)?;
+        }
+        let texts = match endpoint.handler {
+            "/api/v1/labels" => querier.at_most(Question::LabelNames, range)?,
+            LABEL_VALUES => querier.at_most(Question::LabelValues(label_name(&request.path)?), range)?,
+            _ => 0,
+        };
+        Some(series <= BRIEF_SERIES && texts <= BRIEF_TEXTS)
+    };
+    judge().unwrap_or(false)
+}
 
 /// The label sets of series: `match[]` (one or more), `start`, `end`, `limit`.
 pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError> {

@@ -59,6 +59,40 @@ fn a_wrong_method_is_told_the_right_ones() {
 }
 
 #[test]
+fn a_brief_answer_is_the_answer() {
+    let ask = |target: &str| {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let params = Params::new(query, b"");
+        let request =
+            Request { method: Method::GET, path: path.to_owned(), params, accept: None, cancel: CancelToken::new() };
+        let (api, text) = (api(), |response: super::Response| (response.status, response.body.collect()));
+        let brief = api.answer_if_brief(&request).map(text);
+        assert!(brief.is_none() || brief == Some(text(api.answer(&request))), "{target}");
+        brief.is_some()
+    };
+    for target in [
+        "/query?query=up&time=60",
+        "/query_range?query=up&start=0&end=60&step=15",
+        "/query?query=time()",
+        "/labels",
+        "/label/job/values?match[]=up",
+        "/series?match[]=up",
+    ] {
+        assert!(ask(target), "{target}");
+    }
+    for target in [
+        "/query_range?query=up&start=0&end=1000000&step=100",
+        "/query?query=up%7B",
+        "/query?query=up&time=x",
+        "/query?query=up&timeout=0",
+        "/nothing",
+        "/status/buildinfo",
+    ] {
+        assert!(!ask(target), "{target}");
+    }
+}
+
+#[test]
 fn a_timeout_that_is_over_at_once_is_a_timeout() {
     let over = r#"{"status":"error","errorType":"timeout","error":"query timed out in query queue"}"#;
     for timeout in ["0", "0s", "-1", "1e-7"] {

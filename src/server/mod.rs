@@ -11,8 +11,9 @@
 //! Statuses, headers and texts of refusals are those of Prometheus.
 //!
 //! A host that has a server of its own calls [`Server::handle`] with its requests; `listen` does the same for
-//! connections of its own socket. Queries run on tokio's blocking threads, never on the workers that serve sockets; a
-//! client that goes away cancels its query.
+//! connections of its own socket. Queries run on tokio's blocking threads, not on the workers that serve sockets, but for those
+//! that are known to take about a millisecond at most and need no disk ([`Api::answer_if_brief`]): to hand them over would
+//! take longer. A client that goes away cancels its query.
 
 mod body;
 mod cors;
@@ -301,8 +302,8 @@ impl Server {
             Route::Api(endpoint) if endpoint.handler == "/api/v1/status/walreplay" && self.doors.get().is_none() => {
                 self.replay.as_ref().map_or_else(|| self.unavailable(), |replay| api::replay(replay()))
             }
-            Route::Api(_) => self.ask(path, request, Api::answer).await,
-            Route::Federate => self.ask(path, request, Api::federate).await,
+            Route::Api(_) => self.ask(path, request, Api::answer_if_brief, Api::answer).await,
+            Route::Federate => self.ask(path, request, |_, _| None, Api::federate).await,
             Route::Write => self.receive(request).await,
             Route::Metrics => self.own_metrics(accept(request.headers())),
             Route::Reload | Route::Quit => self.control(route, request.method()).await,
@@ -406,6 +407,7 @@ impl Server {
         &self,
         mut path: String,
         request: &mut Request<B>,
+        answer_if_brief: fn(&Api, &api::Request) -> Option<Response>,
         answer: fn(&Api, &api::Request) -> Response,
     ) -> Response
     where
@@ -434,6 +436,9 @@ impl Server {
             accept: accept(request.headers()).map(str::to_owned),
             cancel: cancel.clone(),
         };
+        if let Some(brief) = answer_if_brief(&doors.api, &asked) {
+            return brief;
+        }
         // If the client goes away, hyper drops this future and with it the guard.
         let _guard = CancelOnDrop(cancel);
         let answered = blocking(move || answer(&doors.api, &asked)).await;

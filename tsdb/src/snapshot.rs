@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use ferula_model::{Columns, Labels, Matcher, Querier, SelectError, SelectHints, SeriesSet, TimeRange};
+use ferula_model::{Columns, Labels, Matcher, Querier, Question, SelectError, SelectHints, SeriesSet, TimeRange};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -92,6 +92,13 @@ impl Querier for Snapshot<'_> {
             self.head.label_values(name, matchers, limit, &mut values);
         }
         Ok(limited(values, limit))
+    }
+
+    /// Known where no block is asked: pages of a block may have to come from the disk. Those of the head's mapped files were
+    /// written within the last hours, and the system has them.
+    fn at_most(&self, question: Question<'_>, range: TimeRange) -> Option<usize> {
+        let in_memory = !self.blocks.iter().any(|block| block.range().overlaps(range));
+        in_memory.then(|| self.head.at_most(question)).flatten()
     }
 }
 

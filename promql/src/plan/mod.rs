@@ -5,6 +5,7 @@
 //! step stands under an [`Kind::Invariant`] and is computed at one step. [`rewrite`] then tells selectors what need not
 //! be read. [`explain`] prints the result. A plan is bound to the times of one query and never changes once it is made.
 
+pub(crate) mod brief;
 pub(crate) mod explain;
 pub(crate) mod lower;
 pub(crate) mod reach;

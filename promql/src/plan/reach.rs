@@ -76,7 +76,7 @@ pub(crate) fn estimate(
 type Visitor<'a> = dyn FnMut(NodeId, &Selector, StepGrid, Option<i64>) + 'a;
 
 /// Calls `see` for each selector with the grid it is evaluated on and the length of its window.
-fn visit(plan: &Plan, id: NodeId, grid: StepGrid, see: &mut Visitor<'_>) {
+pub(super) fn visit(plan: &Plan, id: NodeId, grid: StepGrid, see: &mut Visitor<'_>) {
     match &plan.node(id).kind {
         Kind::Select(selector) => see(id, selector, grid, None),
         Kind::RangeSelect { selector, range_millis } => see(id, selector, grid, Some(*range_millis)),

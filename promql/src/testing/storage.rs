@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use ferula_model::{
-    Columns, CounterResetHint, FloatHistogram, Histogram, Labels, Matcher, Querier, Queryable, Sample, SelectError,
-    SelectHints, SeriesSet, TimeRange, Timestamp, Value, is_stale,
+    Columns, CounterResetHint, FloatHistogram, Histogram, Labels, Matcher, Querier, Queryable, Question, Sample,
+    SelectError, SelectHints, SeriesSet, TimeRange, Timestamp, Value, is_stale,
 };
 
 /// Series in memory, for tests of whatever reads a [`Queryable`].
@@ -110,6 +110,16 @@ impl Querier for MemoryQuerier<'_> {
         let series = self.matching(matchers);
         let values = series.iter().filter_map(|labels| labels.get(name).map(str::to_owned));
         Ok(sorted(values.collect(), limit))
+    }
+
+    /// Always known: a storage for tests is small.
+    fn at_most(&self, question: Question<'_>, _: TimeRange) -> Option<usize> {
+        match question {
+            Question::Series(matchers) => Some(self.matching(matchers).len()),
+            Question::LabelNames => self.label_names(&[], 0).ok().map(|names| names.len()),
+            Question::LabelValues(name) => self.label_values(name, &[], 0).ok().map(|values| values.len()),
+            _ => None,
+        }
     }
 }
 

@@ -226,7 +226,7 @@ impl Index {
     }
 
     /// All label names with their values.
-    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Name)> {
+    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = (&str, &Name)> {
         self.names.iter().map(|(&name, entry)| (self.symbols.text(name), entry))
     }
 

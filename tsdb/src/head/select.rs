@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use ferula_model::{
-    Columns, Labels, MatchOp, Matcher, SelectError, SelectHints, SeriesExemplars, TimeRange, Timestamp,
+    Columns, Labels, MatchOp, Matcher, Question, SelectError, SelectHints, SeriesExemplars, TimeRange, Timestamp,
 };
 use smallvec::SmallVec;
 
@@ -153,6 +153,28 @@ impl Head {
             };
         }
         found
+    }
+
+    /// How many things an answer has at most, if that can be told from the lengths of lists, and if the other matchers are
+    /// tried on no more series than that. `None` too while somebody changes the index.
+    pub(crate) fn at_most(&self, question: Question<'_>) -> Option<usize> {
+        let index = self.index.try_read()?;
+        let values = |name: &str| index.name(name).map_or(0, |name| name.values.len());
+        let tried_on_each =
+            |most, matcher: &Matcher| index.name(&matcher.name).is_none_or(|name| most < name.values.len());
+        let matchers = match question {
+            Question::Series(matchers) => matchers,
+            Question::LabelValues(name) => return Some(values(name)),
+            Question::LabelNames => return Some(index.names().len()),
+            _ => return None,
+        };
+        let listed = |matcher: &Matcher| {
+            let literals = matcher.literals().filter(|_| !matcher.op.is_negative() && !matcher.matches_empty())?;
+            Some(literals.iter().map(|value| index.posting(&matcher.name, value).len()).sum::<usize>())
+        };
+        let most = matchers.iter().filter_map(listed).min()?;
+        let mut others = matchers.iter().filter(|matcher| listed(matcher).is_none());
+        others.all(|matcher| tried_on_each(most, matcher)).then_some(most)
     }
 
     /// Tries a matcher on the label of each series.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ferula_model::{
     AppendError, Appendable, Columns, Exemplar, ExemplarQueryable, Histogram, IntegerHistogram, Labels, MatchOp,
-    Matcher, Metadata, Queryable, STALE_MARKER, Sample, SelectHints, SeriesRef, TimeRange, Timestamp, is_stale,
+    Matcher, Metadata, Queryable, Question, STALE_MARKER, Sample, SelectHints, SeriesRef, TimeRange, Timestamp,
+    is_stale,
 };
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
 use ferula_tsdb::wal::format::RecordType;
@@ -241,6 +242,41 @@ fn labels_are_answered_by_the_index() {
     let top = db.cardinality(1);
     assert_eq!(top.series_by_metric, [("up".to_owned(), 100)]);
     assert_eq!(top.values_by_label, [("host".to_owned(), 100)]);
+}
+
+#[test]
+fn how_much_an_answer_has_at_most_is_known_where_the_index_knows_it() {
+    let db = builder(&MemFs::new()).open().unwrap();
+    for number in 0..100 {
+        let (name, host, id) = (format!("m{}", number % 2), format!("h{}", number % 10), format!("i{number}"));
+        append(&db, &[("__name__", &name), ("host", &host), ("id", &id)], 1000, 1.0).unwrap();
+    }
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    let at_most = |question: Question<'_>| querier.at_most(question, TimeRange::ALL);
+    let series = |matchers: &[(&str, MatchOp, &str)]| {
+        let matchers: Vec<_> =
+            matchers.iter().map(|(name, op, value)| Matcher::new(*op, *name, *value).unwrap()).collect();
+        let most = at_most(Question::Series(&matchers));
+        let found = querier.select(&SelectHints::default(), &matchers).unwrap().len();
+        assert!(most.is_none_or(|most| found <= most), "{found} of {most:?}");
+        most
+    };
+    use MatchOp::{Equal, NotEqual, NotRegex, Regex};
+    assert_eq!(series(&[("__name__", Equal, "m0")]), Some(50));
+    assert_eq!(series(&[("__name__", Equal, "m0"), ("host", Equal, "h3")]), Some(10));
+    assert_eq!(series(&[("id", Regex, "i1|i2|i3|none")]), Some(3));
+    assert_eq!(series(&[("__name__", Equal, "none")]), Some(0));
+    // Tried on each of the 50.
+    assert_eq!(series(&[("__name__", Equal, "m0"), ("id", Regex, ".*7")]), Some(50));
+    assert_eq!(series(&[("__name__", Equal, "m0"), ("id", NotRegex, ".*7")]), Some(50));
+    assert_eq!(series(&[("__name__", Equal, "m0"), ("none", NotEqual, "x")]), Some(50));
+    // The lists of all hosts would be put together, however long they are.
+    assert_eq!(series(&[("__name__", Equal, "m0"), ("host", NotRegex, ".*7")]), None);
+    assert_eq!(series(&[("host", Regex, ".+")]), None);
+    assert_eq!(series(&[]), None);
+    assert_eq!(at_most(Question::LabelNames), Some(3));
+    assert_eq!(at_most(Question::LabelValues("host")), Some(10));
+    assert_eq!(at_most(Question::LabelValues("none")), Some(0));
 }
 
 #[test]

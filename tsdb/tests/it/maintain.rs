@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferula_model::{
-    AppendError, Appendable, Columns, Labels, Matcher, Queryable, SelectHints, SeriesRef, TimeRange, Timestamp,
+    AppendError, Appendable, Columns, Labels, Matcher, Queryable, Question, SelectHints, SeriesRef, TimeRange,
+    Timestamp,
 };
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
@@ -56,6 +57,21 @@ fn fill(db: &Db, from: i64, to: i64) {
             append(db, name, time, time as f64).unwrap();
         }
     }
+}
+
+#[test]
+fn nothing_is_known_at_once_of_times_that_a_block_has() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    fill(&db, 0, 2 * RANGE);
+    assert_eq!(tick(&db).blocks.len(), 1);
+    let matchers = [Matcher::equal("name", "a")];
+    let at_most = |from, to| {
+        let range = TimeRange::new(Timestamp(from), Timestamp(to));
+        db.querier(range).unwrap().at_most(Question::Series(&matchers), range)
+    };
+    assert_eq!(at_most(RANGE, 2 * RANGE), Some(1));
+    assert_eq!(at_most(RANGE / 2, 2 * RANGE), None);
 }
 
 #[test]
