@@ -88,8 +88,12 @@ impl Fs for RealFs {
             Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        file.set_len(0)?;
-        file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
+        // Not emptied first: giving up a block waits for the file system's journal, half a second while the disk is busy.
+        let owner = format!("{}\n", std::process::id());
+        file.write_all_at(owner.as_bytes(), 0)?;
+        if file.metadata()?.len() > owner.len() as u64 {
+            file.set_len(owner.len() as u64)?;
+        }
         Ok(Box::new(RealLock { _file: file }))
     }
 

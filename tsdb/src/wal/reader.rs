@@ -10,9 +10,10 @@ use crate::fs::{Context, Fs, FsError, Map};
 pub struct WalReader {
     segments: std::vec::IntoIter<(u64, PathBuf)>,
     current: Option<Current>,
-    /// A record of several fragments or a compressed one, put together.
+    /// The fragments of a record, put together.
     joined: Vec<u8>,
-    unpacked: Vec<u8>,
+    /// What [`next`](Self::next) lends.
+    record: Vec<u8>,
     snappy: snap::raw::Decoder,
     bytes_read: u64,
 }
@@ -71,7 +72,7 @@ impl WalReader {
             segments: segments.into_iter(),
             current: None,
             joined: Vec::new(),
-            unpacked: Vec::new(),
+            record: Vec::new(),
             snappy: snap::raw::Decoder::new(),
             bytes_read: 0,
         }
@@ -120,23 +121,35 @@ impl WalReader {
     ///
     /// See [`ReadError`]. After damage the reader is at its end.
     pub fn next(&mut self, fs: &dyn Fs) -> Result<Option<&[u8]>, ReadError> {
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        let found = self.next_into(fs, &mut record);
+        self.record = record;
+        Ok(found?.then_some(&self.record))
+    }
+
+    /// Appends the next record, unpacked, to `out`; false at the end of the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub(crate) fn next_into(&mut self, fs: &dyn Fs, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         loop {
             if self.current.is_none() && !self.advance(fs)? {
-                return Ok(None);
+                return Ok(false);
             }
-            let Some(current) = &mut self.current else { return Ok(None) };
+            let Some(current) = &mut self.current else { return Ok(false) };
             let start = current.next;
             let read = read_record(&current.map, &mut current.next, &mut self.joined);
-            let unpacked = read.and_then(|flag| match flag {
-                Some(flag) => unpack(flag, &self.joined, &mut self.unpacked, &mut self.snappy).map(Some),
-                None => Ok(None),
+            let unpacked = read.and_then(|record| match record {
+                Some((flag, record)) => unpack(flag, record, out, &mut self.snappy).map(|()| true),
+                None => Ok(false),
             });
             match unpacked {
-                Ok(Some(false)) => return Ok(Some(&self.joined)),
-                Ok(Some(true)) => return Ok(Some(&self.unpacked)),
-                Ok(None) => {
+                Ok(true) => return Ok(true),
+                Ok(false) => {
                     if !self.advance(fs)? {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
                 Err(problem) => {
@@ -150,8 +163,12 @@ impl WalReader {
     }
 }
 
-/// Puts the next record of a segment together and returns its compression flags; `None` at the end.
-fn read_record(segment: &[u8], next: &mut usize, joined: &mut Vec<u8>) -> Result<Option<u8>, &'static str> {
+/// The next record of a segment with its compression flags; `None` at the end. Fragments are put together in `joined`.
+fn read_record<'a>(
+    segment: &'a [u8],
+    next: &mut usize,
+    joined: &'a mut Vec<u8>,
+) -> Result<Option<(u8, &'a [u8])>, &'static str> {
     joined.clear();
     let mut inside = false;
     loop {
@@ -191,41 +208,38 @@ fn read_record(segment: &[u8], next: &mut usize, joined: &mut Vec<u8>) -> Result
         if joined.len() + length > RECORD_BYTES_MAX {
             return Err("a record is too long");
         }
-        joined.extend_from_slice(data);
         *next = from + length;
-        match kind & 0x07 {
-            1 | 4 => return Ok(Some(kind & 0x18)),
-            _ => inside = true,
+        if kind & 0x07 == 1 {
+            return Ok(Some((kind & 0x18, data)));
         }
+        joined.extend_from_slice(data);
+        if kind & 0x07 == 4 {
+            return Ok(Some((kind & 0x18, joined)));
+        }
+        inside = true;
     }
 }
 
-/// Unpacks a record into `unpacked`; false if it was not packed.
-fn unpack(
-    flag: u8,
-    record: &[u8],
-    unpacked: &mut Vec<u8>,
-    snappy: &mut snap::raw::Decoder,
-) -> Result<bool, &'static str> {
+/// Appends a record, unpacked, to `out`.
+fn unpack(flag: u8, record: &[u8], out: &mut Vec<u8>, snappy: &mut snap::raw::Decoder) -> Result<(), &'static str> {
     match flag {
-        0 => Ok(false),
+        0 => out.extend_from_slice(record),
         0x08 => {
             let length = snap::raw::decompress_len(record).map_err(|_| "snappy length")?;
             // Snappy cannot expand by more than this: a wrong length must not allocate.
             if length > RECORD_BYTES_MAX.min(record.len().saturating_mul(64) + 64) {
                 return Err("snappy length");
             }
-            unpacked.resize(length, 0);
-            snappy.decompress(record, unpacked).map_err(|_| "snappy data")?;
-            Ok(true)
+            let start = out.len();
+            out.resize(start + length, 0);
+            let unpacked = snappy.decompress(record, out.get_mut(start..).unwrap_or_default());
+            unpacked.map_err(|_| out.truncate(start)).map_err(|()| "snappy data")?;
         }
         #[cfg(feature = "zstd")]
-        0x10 => {
-            *unpacked = zstd::bulk::decompress(record, RECORD_BYTES_MAX >> 3).map_err(|_| "zstd data")?;
-            Ok(true)
-        }
-        _ => Err("unknown compression"),
+        0x10 => out.extend(zstd::bulk::decompress(record, RECORD_BYTES_MAX >> 3).map_err(|_| "zstd data")?),
+        _ => return Err("unknown compression"),
     }
+    Ok(())
 }
 
 /// What [`repair`] cut off.

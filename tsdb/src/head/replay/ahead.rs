@@ -1,4 +1,7 @@
 //! Reading ahead: the bytes of the log become records on a thread of their own, while another makes its files durable.
+//!
+//! Records of series are the longest of a log and the dearest to read, so this thread takes them apart too and hashes the
+//! label sets ([`labels`](super::labels)).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::ReplayError;
+use super::labels::{LabelReader, LabelSets, Set};
 use crate::fs::{Fs, FsError, sync_file};
+use crate::head::table::Table;
+use crate::wal::format::{self, RecordType};
 use crate::wal::reader::{Corruption, ReadError, WalReader};
 
 /// Bytes of records after which a batch is handed on, and batches that may wait.
@@ -17,9 +23,25 @@ const WAITING: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     segment: u64,
+    records: Vec<Stored>,
+    sets: LabelSets,
+    /// Of all other records, one after the other.
     bytes: Vec<u8>,
-    /// Where each record ends.
-    ends: Vec<usize>,
+}
+
+/// Where a record lies in its batch.
+#[derive(Debug)]
+enum Stored {
+    Series { sets_end: usize, is_sound: bool },
+    Other { end: usize },
+}
+
+/// A record of the log.
+pub(super) enum Record<'a, S> {
+    /// New series. Not sound: there is damage behind these.
+    Series { sets: S, is_sound: bool },
+    /// Another one, as it stands in the log.
+    Other(&'a [u8]),
 }
 
 impl Batch {
@@ -28,22 +50,44 @@ impl Batch {
         self.segment
     }
 
-    pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_, impl Iterator<Item = Set<'_>>>> {
+        let (mut set, mut byte) = (0, 0);
+        self.records.iter().map(move |record| match *record {
+            Stored::Series { sets_end, is_sound } => {
+                Record::Series { sets: self.sets.between(std::mem::replace(&mut set, sets_end), sets_end), is_sound }
+            }
+            Stored::Other { end } => {
+                let start = std::mem::replace(&mut byte, end);
+                Record::Other(self.bytes.get(start..end).unwrap_or_default())
+            }
+        })
     }
 
     fn begin(&mut self, segment: u64) {
         self.segment = segment;
+        self.records.clear();
+        self.sets.clear();
         self.bytes.clear();
-        self.ends.clear();
         // One large record should not pin its memory for the whole log.
+        self.sets.shrink_to(2 * BATCH_BYTES);
         self.bytes.shrink_to(2 * BATCH_BYTES);
     }
 
-    fn add(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
+    fn is_full(&self) -> bool {
+        self.bytes.len() + self.sets.bytes() >= BATCH_BYTES
+    }
+
+    /// Takes in the record that begins at `start` of the bytes.
+    fn add(&mut self, start: usize, labels: &mut LabelReader, table: &Table) {
+        let record = self.bytes.get(start..).unwrap_or_default();
+        if RecordType::of(record) != Some(RecordType::Series) {
+            self.records.push(Stored::Other { end: self.bytes.len() });
+            return;
+        }
+        let sets = &mut self.sets;
+        let read = format::read_series_bytes(record, |number, bytes| labels.read(number, bytes, table, sets));
+        self.records.push(Stored::Series { sets_end: sets.len(), is_sound: read.is_ok() });
+        self.bytes.truncate(start);
     }
 }
 
@@ -63,6 +107,7 @@ impl<'scope> Ahead<'scope> {
     pub(super) fn start(
         scope: &'scope Scope<'scope, '_>,
         fs: &Arc<dyn Fs>,
+        table: &'scope Table,
         reader: WalReader,
         unsynced: Vec<PathBuf>,
     ) -> Self {
@@ -71,7 +116,7 @@ impl<'scope> Ahead<'scope> {
         let fs = Arc::clone(fs);
         let to_sync = Arc::clone(&fs);
         let sync = scope.spawn(move || unsynced.iter().try_for_each(|path| sync_file(&*to_sync, path)));
-        let thread = scope.spawn(move || read(&*fs, reader, &send, &spare));
+        let thread = scope.spawn(move || read(&*fs, table, reader, &send, &spare));
         Self { receive, give_back, thread, sync }
     }
 
@@ -95,25 +140,27 @@ impl<'scope> Ahead<'scope> {
     }
 }
 
-fn read(fs: &dyn Fs, mut reader: WalReader, send: &SyncSender<Batch>, spare: &Receiver<Batch>) -> End {
+fn read(fs: &dyn Fs, table: &Table, mut reader: WalReader, send: &SyncSender<Batch>, spare: &Receiver<Batch>) -> End {
+    let mut labels = LabelReader::default();
     let mut batch = Batch::default();
     loop {
-        let end = match reader.next(fs) {
-            Ok(Some(record)) => {
-                batch.add(record);
-                None
-            }
-            Ok(None) => Some(Ok(None)),
+        let before = batch.bytes.len();
+        let end = match reader.next_into(fs, &mut batch.bytes) {
+            Ok(true) => None,
+            Ok(false) => Some(Ok(None)),
             Err(ReadError::Corrupt(damage)) => Some(Ok(Some(damage))),
             Err(ReadError::Fs(error)) => Some(Err(error.into())),
         };
+        if end.is_none() {
+            batch.add(before, &mut labels, table);
+        }
         let segment = reader.segment();
-        if end.is_some() || batch.bytes.len() >= BATCH_BYTES || segment != Some(batch.segment) {
+        if end.is_some() || batch.is_full() || segment != Some(batch.segment) {
             let next = spare.try_recv().unwrap_or_default();
             let mut full = std::mem::replace(&mut batch, next);
             full.segment = segment.unwrap_or(full.segment);
             batch.begin(full.segment);
-            if !full.ends.is_empty() && send.send(full).is_err() {
+            if !full.records.is_empty() && send.send(full).is_err() {
                 // Nobody wants to know any more.
                 return Ok(None);
             }

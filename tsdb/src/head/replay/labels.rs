@@ -1,134 +1,268 @@
 //! Labels of series, read from the log.
 //!
-//! Series come with their neighbours, and most labels of one are those of the series before. A label that has the same bytes
-//! at the same place is not checked, encoded or looked up again: one comparison tells, for a label begins with its lengths.
+//! Series come with their neighbours, and most labels of one are those of the series before. So a set is kept as what
+//! *changed* against the set before it: [`LabelReader`] finds that on the thread that reads ahead, and hashes the set;
+//! [`Packer`] looks up no more than the texts that changed, on the thread that has the index.
 
-use crate::head::index::{Index, PackedLabels};
+use crate::head::index::Index;
 use crate::head::table::{self, Fingerprint, Table};
 use crate::wal::format::{Bytes, RecordError};
+
+/// Label sets, each as its difference to the one before.
+#[derive(Debug, Default)]
+pub(super) struct LabelSets {
+    heads: Vec<Head>,
+    changes: Vec<Change>,
+    /// The texts that changed, one after the other.
+    texts: String,
+}
+
+#[derive(Debug)]
+struct Head {
+    number: u64,
+    fingerprint: Fingerprint,
+    labels: u32,
+    changes_end: u32,
+    texts_end: usize,
+}
+
+/// A label that the set before has not at this place.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    place: u32,
+    /// Bytes of the name; `None` if the set before has it at this place.
+    name: Option<u32>,
+    /// Bytes of the value.
+    value: u32,
+}
+
+/// One of [`LabelSets`].
+#[derive(Debug)]
+pub(super) struct Set<'a> {
+    /// The series' number in the log.
+    pub(super) number: u64,
+    pub(super) fingerprint: Fingerprint,
+    labels: usize,
+    changes: &'a [Change],
+    texts: &'a str,
+}
+
+impl LabelSets {
+    pub(super) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// About how many bytes they occupy.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.heads) + size_of_val(&*self.changes) + self.texts.len()
+    }
+
+    /// Those from `from` to before `until`, in the order in which they were read.
+    pub(super) fn between(&self, from: usize, until: usize) -> impl Iterator<Item = Set<'_>> {
+        let before = from.checked_sub(1).and_then(|before| self.heads.get(before));
+        let mut start = before.map_or((0, 0), |head| (head.changes_end as usize, head.texts_end));
+        self.heads.get(from..until).unwrap_or_default().iter().map(move |head| {
+            let end = (head.changes_end as usize, head.texts_end);
+            let (changes, texts) = std::mem::replace(&mut start, end);
+            Set {
+                number: head.number,
+                fingerprint: head.fingerprint,
+                labels: head.labels as usize,
+                changes: self.changes.get(changes..end.0).unwrap_or_default(),
+                texts: self.texts.get(texts..end.1).unwrap_or_default(),
+            }
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.heads.clear();
+        self.changes.clear();
+        self.texts.clear();
+    }
+
+    /// Gives back memory that more than so many bytes would need.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        self.heads.shrink_to(bytes / size_of::<Head>());
+        self.changes.shrink_to(bytes / size_of::<Change>());
+        self.texts.shrink_to(bytes);
+    }
+
+    /// Forgets the changes behind the last complete set.
+    fn forget_incomplete(&mut self) {
+        let (changes, texts) = self.heads.last().map_or((0, 0), |head| (head.changes_end as usize, head.texts_end));
+        self.changes.truncate(changes);
+        self.texts.truncate(texts);
+    }
+}
+
+impl Set<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.labels == 0
+    }
+}
 
 /// Reads one label set after the other.
 #[derive(Debug, Default)]
 pub(super) struct LabelReader {
-    now: LabelSet,
-    before: LabelSet,
+    now: Layout,
+    before: Layout,
 }
 
-#[derive(Debug)]
-struct LabelSet {
-    labels: Vec<Label>,
+/// The bytes of a label set.
+#[derive(Debug, Default)]
+struct Layout {
     /// As the log has them.
     raw: Vec<u8>,
     /// As a remote-write message has them: that is what is hashed.
     encoded: Vec<u8>,
-    shape: u32,
+    /// Where each label ends in both.
+    ends: Vec<(usize, usize)>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Label {
-    raw_end: usize,
-    encoded_end: usize,
-    /// Symbols.
-    name: u32,
-    value: u32,
-}
-
-/// A symbol or shape that was not looked up.
-const UNKNOWN: u32 = u32::MAX;
-
-impl Default for LabelSet {
-    fn default() -> Self {
-        Self { labels: Vec::new(), raw: Vec::new(), encoded: Vec::new(), shape: UNKNOWN }
-    }
-}
-
-impl LabelSet {
-    /// The label at a place, as the log has it and as it is hashed.
-    #[inline]
-    fn label(&self, at: usize) -> Option<(Label, &[u8], &[u8])> {
-        let label = *self.labels.get(at)?;
-        let before = at.checked_sub(1).and_then(|before| self.labels.get(before));
-        let (raw, encoded) = before.map_or((0, 0), |before| (before.raw_end, before.encoded_end));
-        Some((label, self.raw.get(raw..label.raw_end)?, self.encoded.get(encoded..label.encoded_end)?))
-    }
-
-    fn push(&mut self, raw: &[u8], name: u32, value: u32) {
-        self.raw.extend_from_slice(raw);
-        self.labels.push(Label { raw_end: self.raw.len(), encoded_end: self.encoded.len(), name, value });
-    }
-
+impl Layout {
     fn clear(&mut self) {
-        self.labels.clear();
         self.raw.clear();
         self.encoded.clear();
-        self.shape = UNKNOWN;
+        self.ends.clear();
+    }
+
+    /// Where the label at a place begins.
+    fn start(&self, at: usize) -> (usize, usize) {
+        at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default()
+    }
+
+    fn push(&mut self, raw: &[u8]) {
+        self.raw.extend_from_slice(raw);
+        self.ends.push((self.raw.len(), self.encoded.len()));
+    }
+
+    /// Appends the labels of another set from a place to before another.
+    fn extend(&mut self, other: &Self, from: usize, until: usize) {
+        let (start, end) = (other.start(from), other.start(until));
+        let own = (self.raw.len(), self.encoded.len());
+        self.raw.extend_from_slice(other.raw.get(start.0..end.0).unwrap_or_default());
+        self.encoded.extend_from_slice(other.encoded.get(start.1..end.1).unwrap_or_default());
+        let moved = |&(raw, encoded): &(usize, usize)| (raw - start.0 + own.0, encoded - start.1 + own.1);
+        self.ends.extend(other.ends.get(from..until).unwrap_or_default().iter().map(moved));
     }
 }
 
 impl LabelReader {
-    /// Reads the label set that begins here.
+    /// Reads the label set that begins here, of the series with this number, and appends it to `out`.
     ///
     /// # Errors
     ///
     /// See [`RecordError`]; the next set can be read all the same.
-    pub(super) fn read(&mut self, bytes: &mut Bytes<'_>) -> Result<(), RecordError> {
+    pub(super) fn read(
+        &mut self,
+        number: u64,
+        bytes: &mut Bytes<'_>,
+        table: &Table,
+        out: &mut LabelSets,
+    ) -> Result<(), RecordError> {
         std::mem::swap(&mut self.now, &mut self.before);
-        let Self { now, before } = self;
-        now.clear();
-        for at in 0..bytes.label_count()? {
-            let known = before.label(at);
-            if let Some((label, raw, encoded)) = known.filter(|(_, raw, _)| bytes.0.starts_with(raw)) {
-                bytes.take(raw.len())?;
-                now.encoded.extend_from_slice(encoded);
-                now.push(raw, label.name, label.value);
-                continue;
-            }
-            let start = bytes.0;
-            let read = |rest: &Bytes<'_>| start.get(..start.len() - rest.0.len()).unwrap_or_default();
-            let name = bytes.str()?;
-            let same_name = known.filter(|(_, raw, _)| raw.starts_with(read(bytes)));
-            let value = bytes.str()?;
-            table::put_label(&mut now.encoded, name, value);
-            now.push(read(bytes), same_name.map_or(UNKNOWN, |(label, ..)| label.name), UNKNOWN);
+        self.now.clear();
+        if let Err(error) = self.read_labels(bytes, out) {
+            // The next set is not described by this half of one.
+            self.now.clear();
+            out.forget_incomplete();
+            return Err(error);
         }
+        out.heads.push(Head {
+            number,
+            fingerprint: table.fingerprint_encoded(&self.now.encoded),
+            labels: self.now.ends.len() as u32,
+            changes_end: out.changes.len() as u32,
+            texts_end: out.texts.len(),
+        });
         Ok(())
     }
 
-    /// Whether the set that was read is empty.
-    pub(super) fn is_empty(&self) -> bool {
-        self.now.labels.is_empty()
-    }
-
-    /// The fingerprint of the set that was read.
-    pub(super) fn fingerprint(&self, table: &Table) -> Fingerprint {
-        table.fingerprint_encoded(&self.now.encoded)
-    }
-
-    /// The set that was read, as numbers. No symbol may have been given up since the first set was read.
-    pub(super) fn pack(&mut self, index: &mut Index) -> PackedLabels {
+    fn read_labels(&mut self, bytes: &mut Bytes<'_>, out: &mut LabelSets) -> Result<(), RecordError> {
         let Self { now, before } = self;
-        let mut start = 0;
-        for label in &mut now.labels {
-            if label.name == UNKNOWN || label.value == UNKNOWN {
-                let mut raw = Bytes(now.raw.get(start..label.raw_end).unwrap_or_default());
-                // They were read before.
-                let (name, value) = (raw.str().unwrap_or_default(), raw.str().unwrap_or_default());
-                if label.name == UNKNOWN {
-                    label.name = index.symbols.intern(name);
-                }
-                if label.value == UNKNOWN {
-                    label.value = index.symbols.intern(value);
-                }
+        let count = bytes.label_count()?;
+        let mut at = 0;
+        while at < count {
+            // A label begins with its lengths: where the bytes are the same, it is the same.
+            let start = before.start(at).0;
+            let same_until = start + common_prefix(bytes.0, before.raw.get(start..).unwrap_or_default());
+            let same = before.ends.iter().take(count).skip(at).take_while(|(raw, _)| *raw <= same_until).count();
+            if same > 0 {
+                bytes.take(before.start(at + same).0 - start)?;
+                now.extend(before, at, at + same);
+                at += same;
+                continue;
             }
-            start = label.raw_end;
+            let label = bytes.0;
+            let read = |rest: &Bytes<'_>| label.get(..label.len() - rest.0.len()).unwrap_or_default();
+            let name = bytes.str()?;
+            // Where the bytes are the same to the end of the name, the name is the same.
+            let has_name = at < before.ends.len() && start + read(bytes).len() <= same_until;
+            let value = bytes.str()?;
+            table::put_label(&mut now.encoded, name, value);
+            now.push(read(bytes));
+            let name_bytes = if has_name { None } else { Some(name.len() as u32) };
+            out.changes.push(Change { place: at as u32, name: name_bytes, value: value.len() as u32 });
+            out.texts.push_str(if has_name { "" } else { name });
+            out.texts.push_str(value);
+            at += 1;
         }
-        let names =
-            |set: &LabelSet| set.labels.iter().map(|label| label.name).collect::<smallvec::SmallVec<[u32; 24]>>();
-        let is_same = before.shape != UNKNOWN
-            && before.labels.len() == now.labels.len()
-            && before.labels.iter().zip(&now.labels).all(|(one, other)| one.name == other.name);
-        now.shape = if is_same { before.shape } else { index.shape(&names(now)) };
-        std::iter::once(now.shape).chain(now.labels.iter().map(|label| label.value)).collect()
+        Ok(())
+    }
+}
+
+/// How many bytes at the start are the same.
+#[inline]
+fn common_prefix(one: &[u8], other: &[u8]) -> usize {
+    let (ones, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    for (at, (one, other)) in ones.iter().zip(others).enumerate() {
+        let differs = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+        if differs != 0 {
+            return at * 8 + differs.trailing_zeros() as usize / 8;
+        }
+    }
+    let done = ones.len().min(others.len()) * 8;
+    let rest = one.iter().zip(other).skip(done);
+    done + rest.take_while(|(one, other)| one == other).count()
+}
+
+/// Turns label sets into numbers, in the order in which they were read.
+#[derive(Debug, Default)]
+pub(super) struct Packer {
+    /// Symbols of the set before.
+    names: Vec<u32>,
+    /// Its shape, if it has one, and the symbols of its values.
+    packed: Vec<u32>,
+}
+
+impl Packer {
+    /// A set as numbers: its shape, then the symbol of each value. Each set of a reader must come here, and no symbol may have been given up since its first one.
+    pub(super) fn pack(&mut self, set: &Set<'_>, index: &mut Index) -> &[u32] {
+        let Self { names, packed } = self;
+        let mut has_shape = names.len() == set.labels && !packed.is_empty();
+        names.resize(set.labels, 0);
+        packed.resize(1 + set.labels, 0);
+        let mut rest = set.texts;
+        let mut text = |bytes: u32| {
+            let (text, behind) = rest.split_at_checked(bytes as usize).unwrap_or_default();
+            rest = behind;
+            text
+        };
+        for change in set.changes {
+            let place = change.place as usize;
+            if let (Some(bytes), Some(name)) = (change.name, names.get_mut(place)) {
+                *name = index.symbols.intern(text(bytes));
+                has_shape = false;
+            }
+            let value = text(change.value);
+            if let Some(slot) = packed.get_mut(1 + place) {
+                *slot = index.symbols.intern(value);
+            }
+        }
+        if !has_shape && let Some(shape) = packed.first_mut() {
+            *shape = index.shape(names);
+        }
+        packed
     }
 }
 
@@ -148,44 +282,57 @@ mod tests {
         prop::collection::vec(set, 0..30)
     }
 
+    fn texts(set: &Pairs) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        set.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     proptest! {
         #[test]
-        fn a_set_is_read_as_if_it_were_the_only_one(sets in sets(), packed in prop::collection::vec(any::<bool>(), 30)) {
-            let (table, mut index, mut reader) = (Table::new(), Index::default(), LabelReader::default());
-            for (set, is_packed) in sets.iter().zip(packed) {
-                let pairs = set.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        fn a_set_is_read_as_if_it_were_the_only_one(sets in sets()) {
+            let (table, mut index) = (Table::new(), Index::default());
+            let (mut reader, mut packer, mut read) = (LabelReader::default(), Packer::default(), LabelSets::default());
+            for (number, set) in sets.iter().enumerate() {
                 let mut bytes = Vec::new();
-                put_labels(&mut bytes, pairs.clone());
+                put_labels(&mut bytes, texts(set));
                 bytes.push(7);
                 let mut rest = Bytes(&bytes);
-                reader.read(&mut rest).unwrap();
+                reader.read(number as u64, &mut rest, &table, &mut read).unwrap();
                 prop_assert_eq!(rest.0, [7]);
-                prop_assert_eq!(reader.is_empty(), set.is_empty());
-                prop_assert_eq!(reader.fingerprint(&table), table.fingerprint(pairs.clone()));
-                // A series that is known is not packed.
-                if is_packed {
-                    let packed = reader.pack(&mut index);
-                    prop_assert!(index.texts(&packed).eq(pairs));
-                }
+            }
+            prop_assert_eq!(read.len(), sets.len());
+            for (number, set) in read.between(0, sets.len()).enumerate() {
+                let expected = texts(&sets[number]);
+                prop_assert_eq!((set.number, set.is_empty()), (number as u64, expected.len() == 0));
+                prop_assert_eq!(set.fingerprint, table.fingerprint(expected.clone()));
+                let packed = packer.pack(&set, &mut index).to_vec();
+                prop_assert!(index.texts(&packed).eq(texts(&sets[number])));
             }
         }
 
         #[test]
         fn damage_does_no_harm(sets in sets(), cut in 0usize..40) {
-            let (table, mut index, mut reader) = (Table::new(), Index::default(), LabelReader::default());
+            let (table, mut index) = (Table::new(), Index::default());
+            let (mut reader, mut packer, mut read) = (LabelReader::default(), Packer::default(), LabelSets::default());
             for (at, set) in sets.iter().enumerate() {
-                let pairs = set.iter().map(|(name, value)| (name.as_str(), value.as_str()));
                 let mut bytes = Vec::new();
-                put_labels(&mut bytes, pairs.clone());
-                if at % 2 == 0 {
-                    let _ = reader.read(&mut Bytes(bytes.get(..cut).unwrap_or(&[1, 1, 0xFF])));
-                } else {
-                    reader.read(&mut Bytes(&bytes)).unwrap();
-                    prop_assert_eq!(reader.fingerprint(&table), table.fingerprint(pairs.clone()));
-                    let packed = reader.pack(&mut index);
-                    prop_assert!(index.texts(&packed).eq(pairs));
+                put_labels(&mut bytes, texts(set));
+                let known = read.len();
+                let mut bytes = Bytes(if at % 2 == 0 { bytes.get(..cut).unwrap_or(&[1, 1, 0xFF]) } else { &bytes });
+                let result = reader.read(0, &mut bytes, &table, &mut read);
+                prop_assert_eq!(read.len(), known + usize::from(result.is_ok()));
+                for set in read.between(known, read.len()) {
+                    let packed = packer.pack(&set, &mut index).to_vec();
+                    if at % 2 == 1 {
+                        prop_assert!(index.texts(&packed).eq(texts(&sets[at])));
+                    }
                 }
             }
+        }
+
+        #[test]
+        fn a_common_prefix_ends_at_the_first_difference(one in "[ab]{0,20}", other in "[ab]{0,20}") {
+            let same = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+            prop_assert_eq!(common_prefix(one.as_bytes(), other.as_bytes()), same);
         }
     }
 }

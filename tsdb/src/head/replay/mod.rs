@@ -6,8 +6,8 @@
 //!                                 +--> batches of samples --workers--> pages
 //! ```
 //!
-//! One thread reads [`ahead`], checks and unpacks; one decodes and creates series; others apply samples ([`workers`]), each
-//! to its own pages, so that no two touch one series. Batches travel through channels of a few places: memory stays bounded
+//! One thread reads [`ahead`], checks, unpacks and takes apart label sets; one creates series and decodes the rest; others
+//! apply samples ([`workers`]), each to its own pages, so that no two touch one series. Batches travel through channels of a few places: memory stays bounded
 //! however long the log is.
 
 mod ahead;
@@ -27,8 +27,8 @@ use hashbrown::HashMap;
 use super::Head;
 use super::append::{FloatItem, HistogramItem, unsynced};
 use super::chunks::StoredChunk;
-use super::index::{Index, PackedLabels};
-use super::series::{Kind, MappedChunk};
+use super::index::PackedLabels;
+use super::series::{Kind, MappedChunk, Page};
 use super::snapshot;
 use super::table::Fingerprint;
 use super::tally::Tally;
@@ -38,11 +38,15 @@ use crate::wal::checkpoint;
 use crate::wal::format::{self, FloatRecord, HistogramRecord, RecordType};
 use crate::wal::reader::{WalReader, repair};
 use crate::wal::segments;
-use ahead::Ahead;
-use labels::LabelReader;
+use ahead::{Ahead, Record};
+use labels::{Packer, Set};
 pub use missing::Missing;
 pub use report::{ReplayError, ReplayReport, UnknownItems};
 use workers::{Work, Workers};
+
+/// Postings are filled by so many threads at most, and no thread is started for fewer pages than this.
+const THREADS_MAX: usize = 8;
+const PART_PAGES_MIN: usize = 32;
 
 impl Head {
     /// Replays head chunks, checkpoint, log and log of late samples.
@@ -81,7 +85,7 @@ impl Head {
             stored_late,
             aliases: HashMap::new(),
             highest: Cell::new(highest),
-            labels: LabelReader::default(),
+            packer: Packer::default(),
             late: false,
         };
         let snapshot = match snapshot::current(&*self.fs, &self.dir)? {
@@ -101,18 +105,33 @@ impl Head {
         pass.report.next_late_segment = segments(&*self.fs, &wbl)?.last().map_or(0, |(number, _)| number + 1);
         pass.run(&wbl, 0, false)?;
         let Pass { report, highest, aliases, .. } = pass;
-        self.index.write().add_all(|each| {
-            for (first, page) in self.pages.iter() {
-                let page = page.read();
-                let living = (first..).zip(page.iter()).filter(|(_, series)| !series.is_dead());
-                living.for_each(|(number, series)| each(number, &series.labels));
-            }
-        });
+        self.fill_postings();
         *self.aliases.write() = aliases;
         // A number that some record or chunk speaks of must not become the number of another series.
         self.next_series.fetch_max(highest.get().saturating_add(1), Ordering::AcqRel);
         self.replay.end();
         Ok(report)
+    }
+}
+
+impl Head {
+    /// Adds all series to the empty posting lists.
+    fn fill_postings(&self) {
+        let pages: Vec<(u32, &Page)> = self.pages.iter().collect();
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX);
+        let parts: Vec<_> = pages
+            .chunks(pages.len().div_ceil(threads).max(PART_PAGES_MIN))
+            .map(|pages| {
+                move |each: &mut dyn FnMut(u32, &[u32])| {
+                    for (first, page) in pages {
+                        let page = page.read();
+                        let living = (*first..).zip(page.iter()).filter(|(_, series)| !series.is_dead());
+                        living.for_each(|(number, series)| each(number, &series.labels));
+                    }
+                }
+            })
+            .collect();
+        self.index.write().add_all(&parts);
     }
 }
 
@@ -132,7 +151,7 @@ pub(super) struct Pass<'a> {
     aliases: HashMap<u64, u64>,
     /// The highest number of a series that was met.
     highest: Cell<u64>,
-    labels: LabelReader,
+    packer: Packer,
     /// Whether this is the log of late samples.
     late: bool,
 }
@@ -150,14 +169,16 @@ impl Pass<'_> {
         let (head, late) = (self.head, self.late);
         let damage = std::thread::scope(|scope| {
             let mut workers = Workers::start(scope, head, late);
-            let mut ahead = Ahead::start(scope, &fs, reader, unsynced);
+            let mut ahead = Ahead::start(scope, &fs, &head.table, reader, unsynced);
             let mut floats = Vec::new();
             while let Some(batch) = ahead.next() {
                 for record in batch.records() {
                     self.report.records += 1;
-                    if self.record(record, &mut floats, &mut workers).is_err() {
-                        self.report.bad_records += 1;
-                    }
+                    let is_good = match record {
+                        Record::Series { sets, is_sound } => self.series(sets) && is_sound,
+                        Record::Other(record) => self.record(record, &mut floats, &mut workers).is_ok(),
+                    };
+                    self.report.bad_records += u64::from(!is_good);
                 }
                 if !late {
                     head.replay.at(batch.segment());
@@ -182,6 +203,7 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Takes in a record that is not one of series.
     fn record(
         &mut self,
         record: &[u8],
@@ -190,7 +212,6 @@ impl Pass<'_> {
     ) -> Result<(), format::RecordError> {
         use RecordType::*;
         match RecordType::of(record) {
-            Some(Series) => self.series(record),
             Some(Samples | SamplesV2) => {
                 floats.clear();
                 let result = format::read_floats(record, floats);
@@ -225,7 +246,7 @@ impl Pass<'_> {
             Some(Exemplars) => self.exemplars(record),
             Some(Metadata) => self.metadata(record),
             Some(MmapMarkers) => self.markers(record, workers),
-            None => Err(format::RecordError::UnknownType(record.first().copied().unwrap_or(0))),
+            Some(Series) | None => Err(format::RecordError::UnknownType(record.first().copied().unwrap_or(0))),
         }
     }
 
@@ -246,24 +267,26 @@ impl Pass<'_> {
         u32::try_from(series).unwrap_or(0)
     }
 
-    fn series(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+    /// Creates the series of a record. False if one of them cannot be kept.
+    fn series<'s>(&mut self, sets: impl Iterator<Item = Set<'s>>) -> bool {
         let head = self.head;
-        let mut refused = false;
-        let mut labels = std::mem::take(&mut self.labels);
-        let result = format::read_series_bytes(record, |number, bytes| {
-            labels.read(bytes)?;
-            let (fingerprint, is_empty) = (labels.fingerprint(&head.table), labels.is_empty());
-            refused |= self.introduce_as(number, fingerprint, is_empty, |index| labels.pack(index)).is_none();
-            Ok(())
-        });
-        self.labels = labels;
-        if refused { Err(format::RecordError::Malformed("series number or labels")) } else { result }
+        let mut packer = std::mem::take(&mut self.packer);
+        let mut index = head.index.write();
+        let mut all_kept = true;
+        for set in sets {
+            let packed = packer.pack(&set, &mut index);
+            let kept = self.introduce_as(set.number, set.fingerprint, set.is_empty(), || packed.into());
+            all_kept &= kept.is_some();
+        }
+        self.packer = packer;
+        all_kept
     }
 
     /// Creates a series unless it is known, perhaps under another number. Gives its number; `None` if it cannot be kept.
     pub(super) fn introduce(&mut self, number: u64, labels: &[(&str, &str)]) -> Option<u32> {
         let fingerprint = self.head.table.fingerprint(labels.iter().copied());
-        self.introduce_as(number, fingerprint, labels.is_empty(), |index| index.pack(labels))
+        let head = self.head;
+        self.introduce_as(number, fingerprint, labels.is_empty(), || head.index.write().pack(labels))
     }
 
     fn introduce_as(
@@ -271,7 +294,7 @@ impl Pass<'_> {
         number: u64,
         fingerprint: Fingerprint,
         is_empty: bool,
-        pack: impl FnOnce(&mut Index) -> PackedLabels,
+        pack: impl FnOnce() -> PackedLabels,
     ) -> Option<u32> {
         let head = self.head;
         self.highest.set(self.highest.get().max(number));
@@ -288,8 +311,7 @@ impl Pass<'_> {
             return Some(known);
         }
         let small = small?;
-        let packed = pack(&mut head.index.write());
-        head.place(small, packed);
+        head.place(small, pack());
         self.report.series += 1;
         self.attach(small, number);
         Some(small)
