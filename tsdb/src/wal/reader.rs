@@ -12,7 +12,7 @@ pub struct WalReader {
     current: Option<Current>,
     /// The fragments of a record, put together.
     joined: Vec<u8>,
-    /// What [`next`](Self::next) lends.
+    /// The record, unpacked.
     record: Vec<u8>,
     snappy: snap::raw::Decoder,
     bytes_read: u64,
@@ -121,35 +121,22 @@ impl WalReader {
     ///
     /// See [`ReadError`]. After damage the reader is at its end.
     pub fn next(&mut self, fs: &dyn Fs) -> Result<Option<&[u8]>, ReadError> {
-        let mut record = std::mem::take(&mut self.record);
-        record.clear();
-        let found = self.next_into(fs, &mut record);
-        self.record = record;
-        Ok(found?.then_some(&self.record))
-    }
-
-    /// Appends the next record, unpacked, to `out`; false at the end of the log.
-    ///
-    /// # Errors
-    ///
-    /// As [`next`](Self::next).
-    pub(crate) fn next_into(&mut self, fs: &dyn Fs, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         loop {
             if self.current.is_none() && !self.advance(fs)? {
-                return Ok(false);
+                return Ok(None);
             }
-            let Some(current) = &mut self.current else { return Ok(false) };
+            let Some(current) = &mut self.current else { return Ok(None) };
             let start = current.next;
             let read = read_record(&current.map, &mut current.next, &mut self.joined);
             let unpacked = read.and_then(|record| match record {
-                Some((flag, record)) => unpack(flag, record, out, &mut self.snappy).map(|()| true),
+                Some((flag, record)) => unpack(flag, record, &mut self.record, &mut self.snappy).map(|()| true),
                 None => Ok(false),
             });
             match unpacked {
-                Ok(true) => return Ok(true),
+                Ok(true) => return Ok(Some(&self.record)),
                 Ok(false) => {
                     if !self.advance(fs)? {
-                        return Ok(false);
+                        return Ok(None);
                     }
                 }
                 Err(problem) => {
@@ -220,23 +207,24 @@ fn read_record<'a>(
     }
 }
 
-/// Appends a record, unpacked, to `out`.
+/// Unpacks a record into `out`.
 fn unpack(flag: u8, record: &[u8], out: &mut Vec<u8>, snappy: &mut snap::raw::Decoder) -> Result<(), &'static str> {
     match flag {
-        0 => out.extend_from_slice(record),
+        0 => {
+            out.clear();
+            out.extend_from_slice(record);
+        }
         0x08 => {
             let length = snap::raw::decompress_len(record).map_err(|_| "snappy length")?;
             // Snappy cannot expand by more than this: a wrong length must not allocate.
             if length > RECORD_BYTES_MAX.min(record.len().saturating_mul(64) + 64) {
                 return Err("snappy length");
             }
-            let start = out.len();
-            out.resize(start + length, 0);
-            let unpacked = snappy.decompress(record, out.get_mut(start..).unwrap_or_default());
-            unpacked.map_err(|_| out.truncate(start)).map_err(|()| "snappy data")?;
+            out.resize(length, 0);
+            snappy.decompress(record, out).map_err(|_| "snappy data")?;
         }
         #[cfg(feature = "zstd")]
-        0x10 => out.extend(zstd::bulk::decompress(record, RECORD_BYTES_MAX >> 3).map_err(|_| "zstd data")?),
+        0x10 => *out = zstd::bulk::decompress(record, RECORD_BYTES_MAX >> 3).map_err(|_| "zstd data")?,
         _ => return Err("unknown compression"),
     }
     Ok(())

@@ -77,17 +77,15 @@ impl Batch {
         self.bytes.len() + self.sets.bytes() >= BATCH_BYTES
     }
 
-    /// Takes in the record that begins at `start` of the bytes.
-    fn add(&mut self, start: usize, labels: &mut LabelReader, table: &Table) {
-        let record = self.bytes.get(start..).unwrap_or_default();
-        if RecordType::of(record) != Some(RecordType::Series) {
-            self.records.push(Stored::Other { end: self.bytes.len() });
-            return;
+    fn add(&mut self, record: &[u8], labels: &mut LabelReader, table: &Table) {
+        let Self { records, sets, bytes, .. } = self;
+        if RecordType::of(record) == Some(RecordType::Series) {
+            let read = format::read_series_bytes(record, |number, bytes| labels.read(number, bytes, table, sets));
+            records.push(Stored::Series { sets_end: sets.len(), is_sound: read.is_ok() });
+        } else {
+            bytes.extend_from_slice(record);
+            records.push(Stored::Other { end: bytes.len() });
         }
-        let sets = &mut self.sets;
-        let read = format::read_series_bytes(record, |number, bytes| labels.read(number, bytes, table, sets));
-        self.records.push(Stored::Series { sets_end: sets.len(), is_sound: read.is_ok() });
-        self.bytes.truncate(start);
     }
 }
 
@@ -144,16 +142,15 @@ fn read(fs: &dyn Fs, table: &Table, mut reader: WalReader, send: &SyncSender<Bat
     let mut labels = LabelReader::default();
     let mut batch = Batch::default();
     loop {
-        let before = batch.bytes.len();
-        let end = match reader.next_into(fs, &mut batch.bytes) {
-            Ok(true) => None,
-            Ok(false) => Some(Ok(None)),
+        let end = match reader.next(fs) {
+            Ok(Some(record)) => {
+                batch.add(record, &mut labels, table);
+                None
+            }
+            Ok(None) => Some(Ok(None)),
             Err(ReadError::Corrupt(damage)) => Some(Ok(Some(damage))),
             Err(ReadError::Fs(error)) => Some(Err(error.into())),
         };
-        if end.is_none() {
-            batch.add(before, &mut labels, table);
-        }
         let segment = reader.segment();
         if end.is_some() || batch.is_full() || segment != Some(batch.segment) {
             let next = spare.try_recv().unwrap_or_default();
