@@ -232,11 +232,11 @@ impl Cards {
 }
 
 /// Appends a label as a remote-write message has it, as [`Table::fingerprint_encoded`] takes it.
-pub(super) fn put_label(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(super) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let used = out.len();
     out.resize(used + name.len() + value.len() + LABEL_OVERHEAD_MAX, 0);
     let mut encoder = Encoder { out, used };
-    encoder.label(name.as_bytes(), value.as_bytes());
+    encoder.label(name, value);
     let used = encoder.used;
     out.truncate(used);
 }

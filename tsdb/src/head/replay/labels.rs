@@ -6,7 +6,7 @@
 
 use crate::head::index::Index;
 use crate::head::table::{self, Fingerprint, Table};
-use crate::wal::format::{Bytes, RecordError};
+use crate::wal::format::{Bytes, RecordError, text};
 
 /// Label sets, each as its difference to the one before.
 #[derive(Debug, Default)]
@@ -195,15 +195,16 @@ impl LabelReader {
             }
             let label = bytes.0;
             let read = |rest: &Bytes<'_>| label.get(..label.len() - rest.0.len()).unwrap_or_default();
-            let name = bytes.str()?;
+            let name = bytes.text_bytes()?;
             // Where the bytes are the same to the end of the name, the name is the same.
             let has_name = at < before.ends.len() && start + read(bytes).len() <= same_until;
+            let new_name = if has_name { None } else { Some(text(name)?) };
             let value = bytes.str()?;
-            table::put_label(&mut now.encoded, name, value);
+            table::put_label(&mut now.encoded, name, value.as_bytes());
             now.push(read(bytes));
-            let name_bytes = if has_name { None } else { Some(name.len() as u32) };
+            let name_bytes = new_name.map(|name| name.len() as u32);
             out.changes.push(Change { place: at as u32, name: name_bytes, value: value.len() as u32 });
-            out.texts.push_str(if has_name { "" } else { name });
+            out.texts.push_str(new_name.unwrap_or_default());
             out.texts.push_str(value);
             at += 1;
         }

@@ -38,6 +38,11 @@ pub(super) fn put_base(out: &mut Vec<u8>, series: u64, time: i64) {
     out.extend_from_slice(&time.to_be_bytes());
 }
 
+/// Checks that bytes are a text.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, RecordError> {
+    std::str::from_utf8(bytes).map_err(|_| RecordError::Malformed("text is not UTF-8"))
+}
+
 /// Reads the items of a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
@@ -47,6 +52,7 @@ impl<'a> Bytes<'a> {
         self.0.is_empty()
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], RecordError> {
         let (head, tail) = self.0.split_at_checked(count).ok_or(RecordError::Truncated)?;
         self.0 = tail;
@@ -91,9 +97,16 @@ impl<'a> Bytes<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
+    #[inline]
     pub(crate) fn str(&mut self) -> Result<&'a str, RecordError> {
+        text(self.text_bytes()?)
+    }
+
+    /// The bytes of a text, unchecked.
+    #[inline]
+    pub(crate) fn text_bytes(&mut self) -> Result<&'a [u8], RecordError> {
         let length = usize::try_from(self.uvarint()?).map_err(|_| RecordError::Truncated)?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| RecordError::Malformed("text is not UTF-8"))
+        self.take(length)
     }
 
     /// A count of items of at least `bytes` bytes each.

@@ -17,7 +17,7 @@ mod tombstones;
 
 use thiserror::Error;
 
-pub(crate) use bytes::{Bytes, put_labels, put_uvarint};
+pub(crate) use bytes::{Bytes, put_labels, put_uvarint, text};
 pub use exemplars::{ExemplarRecord, put_exemplars, read_exemplars};
 pub use floats::{FloatRecord, put_floats, read_floats};
 pub(crate) use floats::{put_plain_floats, put_started_floats};
