@@ -27,6 +27,7 @@
 //! - [`HttpClientConfig`]: the keys of Prometheus' `<http_config>`, and the rules between them.
 //! - [`Client`]: a request in, a whole answer out, within [`Limits`]. Connections are kept and shared by hyper's pool;
 //!   authentication, proxies, redirects, TLS and body limits are the policy of this crate around it.
+//! - [`Line`]: the same over one connection that the caller keeps, for asking one server again and again.
 //! - [`BodyBuffer`]: memory for answers, for callers that ask again and again.
 //! - [`Error`]: in the words of Go's `net/http`, because that is what people know from Prometheus' targets page.
 
@@ -36,7 +37,7 @@ mod client;
 mod config;
 mod error;
 
-pub use client::{BodyBuffer, Client, ClientBuilder, Limits, ProxyEnvironment};
+pub use client::{BodyBuffer, Client, ClientBuilder, Limits, Line, ProxyEnvironment};
 pub use config::{
     Authorization, BasicAuth, ConfigError, HeaderValues, HttpClientConfig, HttpHeaders, OAuth2, ProxyConfig,
     SecretSource, TlsConfig, TlsVersion,

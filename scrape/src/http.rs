@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ferula_http::{BodyBuffer, Client, HttpClientConfig, Limits, ProxyEnvironment};
+use ferula_http::{BodyBuffer, Client, HttpClientConfig, Limits, Line, ProxyEnvironment};
 use http::{Request, StatusCode, header};
 
 use crate::USER_AGENT;
@@ -11,7 +11,8 @@ use crate::fetch::{Fetch, FetchError, FetchRequest, Fetching, JobTransport, Tran
 use crate::job::ScrapeConfig;
 use crate::target::Target;
 
-/// Scrapes over HTTP, as each job's `<http_config>` says. All targets of a job share one pool of connections.
+/// Scrapes over HTTP, as each job's `<http_config>` says. A connection to each target is kept from scrape to
+/// scrape.
 #[derive(Clone, Debug, Default)]
 pub struct HttpTransport {
     environment: ProxyEnvironment,
@@ -41,16 +42,16 @@ struct HttpJob {
 
 impl JobTransport for HttpJob {
     fn target(&self, target: &Target) -> Result<Arc<dyn Fetch>, TransportError> {
-        let Some(socket) = &target.unix_socket else { return Ok(Arc::new(HttpFetch { client: self.client.clone() })) };
+        let Some(socket) = &target.unix_socket else { return Ok(Arc::new(HttpFetch { line: self.client.line() })) };
         let builder = Client::builder(&self.config).user_agent(USER_AGENT).proxy_environment(self.environment.clone());
         let client = builder.unix_socket(socket).build().map_err(|error| TransportError(error.to_string()))?;
-        Ok(Arc::new(HttpFetch { client }))
+        Ok(Arc::new(HttpFetch { line: client.line() }))
     }
 }
 
 #[derive(Debug)]
 struct HttpFetch {
-    client: Client,
+    line: Line,
 }
 
 impl Fetch for HttpFetch {
@@ -63,7 +64,7 @@ impl Fetch for HttpFetch {
                 .body(Bytes::new())
                 .map_err(|error| FetchError::Other(format!("invalid URL {:?}: {error}", request.url)))?;
             let limits = Limits::timeout(request.timeout).body_bytes_max(request.body_bytes_max);
-            let answer = self.client.send_into(get, &limits, body).await.map_err(|error| match error {
+            let answer = self.line.send_into(get, &limits, body).await.map_err(|error| match error {
                 error if error.is_body_too_large() => FetchError::BodyTooLarge,
                 error => FetchError::Http(error),
             })?;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::connect;
+use super::line::AnswerBody;
 #[cfg(feature = "libdeflate")]
 use super::whole::WholeInflater;
 use crate::error::{Cause, Error};
@@ -58,7 +58,12 @@ impl BodyBuffer {
     }
 
     /// Reads a body to its end.
-    pub(super) async fn read(&mut self, headers: &HeaderMap, body: Incoming, bytes_max: u64) -> Result<(), Error> {
+    pub(super) async fn read(
+        &mut self,
+        headers: &HeaderMap,
+        body: &mut AnswerBody,
+        bytes_max: u64,
+    ) -> Result<(), Error> {
         let gzipped = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip");
         if !gzipped {
             return read_plain(body, &mut self.body, bytes_max).await;
@@ -94,7 +99,7 @@ impl std::fmt::Debug for BodyBuffer {
     }
 }
 
-async fn read_plain(mut body: Incoming, into: &mut Vec<u8>, bytes_max: u64) -> Result<(), Error> {
+async fn read_plain(body: &mut AnswerBody, into: &mut Vec<u8>, bytes_max: u64) -> Result<(), Error> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::Body(connect::body_cause_of(&error)))?;
         let Ok(data) = frame.into_data() else { continue };

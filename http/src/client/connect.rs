@@ -53,6 +53,11 @@ impl Connector {
         };
         Ok(Self { shared: Arc::new(route) })
     }
+
+    /// Opens a connection for requests to a URL.
+    pub(super) async fn connect(&self, url: &Uri) -> Result<Stream, Cause> {
+        self.shared.connect(url).await
+    }
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -65,8 +70,8 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        let route = Arc::clone(&self.shared);
-        Box::pin(async move { route.connect(&url).await.map(TokioIo::new) })
+        let connector = self.clone();
+        Box::pin(async move { connector.connect(&url).await.map(TokioIo::new) })
     }
 }
 
@@ -211,6 +216,15 @@ impl Stream {
         Self { io: StreamIo::Other(socket), proxied: false, history: History::default() }
     }
 
+    /// Whether a proxy reads the requests.
+    pub(super) fn is_proxied(&self) -> bool {
+        self.proxied
+    }
+
+    pub(super) fn history(&self) -> History {
+        self.history.clone()
+    }
+
     fn into_inner(self) -> Box<dyn Duplex> {
         match self.io {
             StreamIo::Plain(io) => Box::new(io),
@@ -288,11 +302,16 @@ pub(super) fn is_stale(error: &legacy::Error) -> bool {
     if let Some(connected) = error.connect_info() {
         connected.get_extras(&mut extras);
     }
-    extras.get::<History>().is_some_and(History::went_stale) && matches!(dig(error), Cause::Closed(_) | Cause::Io(_))
+    extras.get::<History>().is_some_and(|history| went_stale(history, error))
+}
+
+/// Whether an error means that the server had closed a connection of that history while it was idle.
+pub(super) fn went_stale(history: &History, error: &(dyn StdError + 'static)) -> bool {
+    history.went_stale() && matches!(dig(error), Cause::Closed(_) | Cause::Io(_))
 }
 
 /// What happened, out of hyper's layers.
-pub(super) fn cause_of(error: &legacy::Error) -> Cause {
+pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     dig(error)
 }
 

@@ -2,17 +2,20 @@
 //!
 //! ```text
 //!  request --auth--> hyper pool --connect--> [proxy] [tls] --> server
-//!     ^                  |
+//!     ^             [or line]
+//!     |                  |
 //!     +--- redirect -----+----> body: gzip, limit, deadline --> bytes
 //! ```
 //!
 //! Connections and pooling are hyper's; the policy around them is here: who the client says it is ([`auth`],
-//! [`oauth2`]), how it gets there ([`connect`], [`proxy`], `tls`), where it follows ([`redirect`]) and how much it
-//! reads ([`body`]).
+//! [`oauth2`]), how it gets there ([`connect`], [`proxy`], `tls`), what is kept for a caller who comes again ([`line`]),
+//! where it follows ([`redirect`]) and how much it reads ([`body`]).
 
 mod auth;
+mod bell;
 pub(crate) mod body;
 mod connect;
+mod line;
 mod oauth2;
 mod proxy;
 mod redirect;
@@ -22,24 +25,28 @@ mod tls;
 mod whole;
 
 pub use body::BodyBuffer;
+pub use line::Line;
 pub use proxy::ProxyEnvironment;
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::HttpClientConfig;
 use crate::error::{BuildError, Cause, Error};
 use auth::Credentials;
 use connect::{Connector, History};
+use line::AnswerBody;
 use proxy::ProxyRules;
 
 /// As upstream: idle connections close after five minutes.
@@ -94,6 +101,7 @@ pub struct Client {
 
 struct Shared {
     pool: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
     credentials: Credentials,
     proxy: ProxyRules,
     user_agent: Option<HeaderValue>,
@@ -147,10 +155,11 @@ impl ClientBuilder<'_> {
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
-            .build(connector);
+            .build(connector.clone());
         let credentials = Credentials::new(&config, &self.environment)?;
         let follow_redirects = config.follow_redirects;
-        Ok(Client { shared: Arc::new(Shared { pool, credentials, proxy, user_agent, follow_redirects }) })
+        let shared = Shared { pool, connector, credentials, proxy, user_agent, follow_redirects };
+        Ok(Client { shared: Arc::new(shared) })
     }
 }
 
@@ -192,23 +201,45 @@ impl Client {
         limits: &Limits,
         buffer: &mut BodyBuffer,
     ) -> Result<Response<()>, Error> {
-        let deadline = Instant::now() + limits.timeout;
-        buffer.clear();
-        let (parts, body) = self.follow(request, deadline).await?.into_parts();
-        match timeout_at(deadline, buffer.read(&parts.headers, body, limits.body_bytes_max)).await {
-            Ok(read) => read.map(|()| Response::from_parts(parts, ())),
-            Err(_) => Err(Error::Body(Cause::Deadline)),
-        }
+        self.send_over(None, request, limits, buffer).await
     }
 
-    async fn follow(&self, request: Request<Bytes>, deadline: Instant) -> Result<Response<Incoming>, Error> {
+    /// A way to one server, for a caller who asks it again and again.
+    pub fn line(&self) -> Line {
+        Line::new(self.clone())
+    }
+
+    /// Sends a request over a line, or else over the pool.
+    async fn send_over(
+        &self,
+        line: Option<&Line>,
+        request: Request<Bytes>,
+        limits: &Limits,
+        buffer: &mut BodyBuffer,
+    ) -> Result<Response<()>, Error> {
+        let mut end = pin!(sleep_until(Instant::now() + limits.timeout));
+        buffer.clear();
+        let (parts, mut body) = self.follow(line, request, end.as_mut()).await?.into_parts();
+        let read = before(end, buffer.read(&parts.headers, &mut body, limits.body_bytes_max)).await;
+        read.unwrap_or(Err(Error::Body(Cause::Deadline)))?;
+        if let Some(line) = line {
+            line.keep(body);
+        }
+        Ok(Response::from_parts(parts, ()))
+    }
+
+    async fn follow(
+        &self,
+        mut line: Option<&Line>,
+        request: Request<Bytes>,
+        mut end: Pin<&mut Sleep>,
+    ) -> Result<Response<AnswerBody>, Error> {
         let (parts, body) = request.into_parts();
         let mut hop = Hop { method: parts.method, url: parts.uri, headers: parts.headers, body, trusted: true };
         for _ in 0..=REDIRECTS_MAX {
-            let answer = match timeout_at(deadline, self.exchange(&hop, deadline)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Cause::Deadline),
-            };
+            let deadline = end.deadline();
+            let answer = before(end.as_mut(), self.exchange(line, &hop, deadline)).await;
+            let answer = answer.unwrap_or(Err(Cause::Deadline));
             let answer = answer.map_err(|cause| Error::exchange(&hop.method, &hop.url, cause))?;
             if !self.shared.follow_redirects || !redirect::is_redirect(answer.status()) {
                 return Ok(answer);
@@ -216,12 +247,16 @@ impl Client {
             let Some(location) = answer.headers().get(header::LOCATION) else { return Ok(answer) };
             let next = redirect::next(&hop, answer.status(), location);
             hop = next.map_err(|cause| Error::exchange(&hop.method, &hop.url, cause))?;
+            // Other servers are none of the line's business.
+            if let Some(line) = line.take() {
+                line.keep(answer.into_body());
+            }
         }
         Err(Error::exchange(&hop.method, &hop.url, Cause::Redirects))
     }
 
     /// One request, one answer.
-    async fn exchange(&self, hop: &Hop, deadline: Instant) -> Result<Response<Incoming>, Cause> {
+    async fn exchange(&self, line: Option<&Line>, hop: &Hop, deadline: Instant) -> Result<Response<AnswerBody>, Cause> {
         let shared = &*self.shared;
         let mut request = Request::new(Full::new(hop.body.clone()));
         *request.method_mut() = hop.method.clone();
@@ -245,7 +280,10 @@ impl Client {
         if let Some(value) = shared.proxy.authorization_of_plain_request(&hop.url) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
-        let answer = self.transfer(request).await?;
+        let answer = match line {
+            Some(line) => line.transfer(&shared.connector, &request).await?,
+            None => self.transfer(request).await?.map(AnswerBody::pooled),
+        };
         if answer.status() == StatusCode::UNAUTHORIZED && hop.trusted {
             shared.credentials.refused();
         }
@@ -255,7 +293,7 @@ impl Client {
     /// Sends a request over a pooled connection. A server may close an idle connection just as it is taken from the
     /// pool; a request that changes nothing is then repeated, as Go's transport does. This ends: a broken connection
     /// leaves the pool, and one that is new is not given a second try.
-    async fn transfer(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Cause> {
+    async fn transfer(&self, request: Request<Full<Bytes>>) -> Result<Response<hyper::body::Incoming>, Cause> {
         let pool = &self.shared.pool;
         let is_repeatable = request.method().is_safe() && request.body().is_end_stream();
         loop {
@@ -268,6 +306,15 @@ impl Client {
             }
             return Ok(answer);
         }
+    }
+}
+
+/// What work gives, if it ends before the end comes.
+async fn before<T>(end: Pin<&mut Sleep>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = end => None,
     }
 }
 

@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::server::{connection, header, serve, text};
 
-const LIMITS: Limits = Limits::timeout(Duration::from_secs(20));
+pub(crate) const LIMITS: Limits = Limits::timeout(Duration::from_secs(20));
 
-fn get(url: String) -> Request<Bytes> {
+pub(crate) fn get(url: String) -> Request<Bytes> {
     Request::get(url).body(Bytes::new()).unwrap()
 }
 
@@ -83,7 +83,7 @@ async fn redirects_leave_credentials_at_their_host() {
     assert_eq!(answer.status(), StatusCode::FOUND);
 }
 
-fn redirect(to: String) -> Response<Full<Bytes>> {
+pub(crate) fn redirect(to: String) -> Response<Full<Bytes>> {
     Response::builder().status(302).header("location", to).body(Full::default()).unwrap()
 }
 
@@ -133,7 +133,7 @@ async fn one_connection_serves_many_requests() {
 
 /// A server that gives the first `answers` on each connection it accepts; then it reads one more request, writes
 /// `last` and closes. It counts the requests it read.
-async fn closing_server(answers: &'static [&'static str], last: &'static str) -> (String, Arc<AtomicUsize>) {
+pub(crate) async fn closing_server(answers: &'static [&'static str], last: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let requests = Arc::new(AtomicUsize::new(0));
@@ -156,7 +156,7 @@ async fn closing_server(answers: &'static [&'static str], last: &'static str) ->
     (url, requests)
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[tokio::test]
 async fn a_read_over_a_connection_that_went_stale_is_repeated() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in tests, that is how to fail")]
 
 mod client;
+mod line;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ferula_http::{Client, HttpClientConfig, Limits, ProxyConfig, TlsConfig};
+use ferula_http::{BodyBuffer, Client, HttpClientConfig, Limits, ProxyConfig, TlsConfig};
 use http::Request;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
@@ -62,6 +62,19 @@ async fn trust_comes_from_the_configuration() {
     assert!(ask(trusted.clone(), direct(), &by_address).await.is_err());
     let named = TlsConfig { server_name: "localhost".into(), ..trusted };
     assert_eq!(ask(named, direct(), &by_address).await.unwrap(), "secret");
+}
+
+#[tokio::test]
+async fn a_line_is_kept_over_tls() {
+    let (port, pem) = serve_tls().await;
+    let tls_config = TlsConfig { ca: pem, ..Default::default() };
+    let line = Client::new(&HttpClientConfig { tls_config, ..Default::default() }).unwrap().line();
+    let mut buffer = BodyBuffer::default();
+    for _ in 0..3 {
+        let request = Request::get(format!("https://localhost:{port}/")).body(Bytes::new()).unwrap();
+        line.send_into(request, &LIMITS, &mut buffer).await.unwrap();
+        assert_eq!(buffer.as_slice(), b"secret");
+    }
 }
 
 #[tokio::test]
