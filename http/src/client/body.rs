@@ -20,7 +20,9 @@ const KEPT_BYTES: usize = 1 << 20;
 /// The body of an answer, in memory that serves answer after answer.
 #[derive(Default)]
 pub struct BodyBuffer {
-    body: Vec<u8>,
+    /// The body, and behind it what is left of longer ones: memory that need not be zeroed to be written to.
+    memory: Vec<u8>,
+    length: usize,
     wire: Vec<u8>,
     inflater: Option<Decompress>,
     #[cfg(feature = "libdeflate")]
@@ -30,31 +32,37 @@ pub struct BodyBuffer {
 impl BodyBuffer {
     /// The body, decompressed.
     pub fn as_slice(&self) -> &[u8] {
-        &self.body
+        self.memory.get(..self.length).unwrap_or_default()
     }
 
     /// Puts other bytes in the place of the body; for answers that come by other ways.
     pub fn replace(&mut self, bytes: &[u8]) {
         self.clear();
-        self.body.extend_from_slice(bytes);
+        self.memory.clear();
+        self.memory.extend_from_slice(bytes);
+        self.length = bytes.len();
     }
 
     /// The body, decompressed, without its memory for the next one.
-    pub fn into_bytes(self) -> Bytes {
-        self.body.into()
+    pub fn into_bytes(mut self) -> Bytes {
+        self.memory.truncate(self.length);
+        self.memory.into()
     }
 
     /// Forgets the body and keeps the memory, unless it is large and far more than the last body needed.
     pub fn clear(&mut self) {
-        if self.body.is_empty() && self.wire.is_empty() {
+        if self.length == 0 && self.wire.is_empty() {
             return;
         }
-        for buffer in [&mut self.body, &mut self.wire] {
-            if buffer.capacity() > KEPT_BYTES && buffer.capacity() / 4 > buffer.len() {
-                buffer.shrink_to(buffer.len());
+        let packed = self.wire.len();
+        for (buffer, used) in [(&mut self.memory, self.length), (&mut self.wire, packed)] {
+            if buffer.capacity() > KEPT_BYTES && buffer.capacity() / 4 > used {
+                buffer.truncate(used);
+                buffer.shrink_to_fit();
             }
-            buffer.clear();
         }
+        self.length = 0;
+        self.wire.clear();
     }
 
     /// Reads a body to its end.
@@ -66,7 +74,10 @@ impl BodyBuffer {
     ) -> Result<(), Error> {
         let gzipped = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip");
         if !gzipped {
-            return read_plain(body, &mut self.body, bytes_max).await;
+            self.memory.clear();
+            let read = read_plain(body, &mut self.memory, bytes_max).await;
+            self.length = self.memory.len();
+            return read;
         }
         // Packed bytes that are no more than the limit unpack to more than it, or the server packs badly: a body that
         // grows by packing grows by a few bytes in each 16 KiB.
@@ -82,20 +93,23 @@ impl BodyBuffer {
     fn unpack(&mut self, bytes_max: u64) -> Result<(), Error> {
         #[cfg(feature = "libdeflate")]
         if let Some(member) = only_member(&self.wire)
-            && self.whole.inflate(member.deflated, member.bytes, &mut self.body, bytes_max)
-            && member.is_whole(&self.body)
+            && let Some(content) = self.whole.inflate(member.deflated, member.bytes, &mut self.memory, bytes_max)
+            && member.is_whole(content)
         {
+            self.length = content.len();
             return Ok(());
         }
-        self.body.clear();
+        self.memory.clear();
         let inflater = self.inflater.get_or_insert_with(|| Decompress::new(false));
-        inflate(inflater, &self.wire, &mut self.body, bytes_max)
+        let unpacked = inflate(inflater, &self.wire, &mut self.memory, bytes_max);
+        self.length = self.memory.len();
+        unpacked
     }
 }
 
 impl std::fmt::Debug for BodyBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BodyBuffer").field("bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("BodyBuffer").field("bytes", &self.length).finish_non_exhaustive()
     }
 }
 
@@ -209,7 +223,37 @@ mod tests {
     fn unpacked(packed: &[u8], bytes_max: u64) -> Result<Vec<u8>, String> {
         let mut buffer = BodyBuffer { wire: packed.to_vec(), ..BodyBuffer::default() };
         buffer.unpack(bytes_max).map_err(|error| error.to_string())?;
-        Ok(buffer.body)
+        Ok(buffer.into_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_shorter_body_shows_nothing_of_a_longer_one() {
+        let mut buffer = BodyBuffer::default();
+        for text in ["long, and more than that", "short", "", "longer, and still more than the first of them"] {
+            for packed in [gzip(text.as_bytes()), [gzip(b""), gzip(text.as_bytes())].concat()] {
+                buffer.clear();
+                assert!(buffer.as_slice().is_empty());
+                buffer.wire = packed;
+                buffer.unpack(1 << 20).unwrap();
+                assert_eq!(buffer.as_slice(), text.as_bytes());
+            }
+        }
+        buffer.replace(b"in another way");
+        assert_eq!(buffer.as_slice(), b"in another way");
+        buffer.clear();
+        assert!(buffer.into_bytes().is_empty());
+    }
+
+    #[test]
+    fn the_memory_of_a_large_body_does_not_stay() {
+        let mut buffer = BodyBuffer { wire: gzip(&vec![0; 8 * KEPT_BYTES]), ..BodyBuffer::default() };
+        buffer.unpack(u64::MAX).unwrap();
+        buffer.clear();
+        assert!(buffer.memory.capacity() >= 8 * KEPT_BYTES, "the next body may be as long");
+        buffer.wire = gzip(b"short");
+        buffer.unpack(u64::MAX).unwrap();
+        buffer.clear();
+        assert!(buffer.memory.capacity() <= KEPT_BYTES);
     }
 
     #[test]

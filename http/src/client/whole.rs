@@ -13,15 +13,24 @@ const RATIO_MAX: usize = 1032;
 pub(super) struct WholeInflater(Option<Decompressor>);
 
 impl WholeInflater {
-    /// Unpacks what says that it has `bytes`, no more than `bytes_max`, behind what `out` has. False if it does not.
-    pub(super) fn inflate(&mut self, deflated: &[u8], bytes: u32, out: &mut Vec<u8>, bytes_max: u64) -> bool {
+    /// Unpacks what says that it has `bytes`, no more than `bytes_max`, to the beginning of `memory`, which is made longer
+    /// if it must be. None if it has not.
+    pub(super) fn inflate<'a>(
+        &mut self,
+        deflated: &[u8],
+        bytes: u32,
+        memory: &'a mut Vec<u8>,
+        bytes_max: u64,
+    ) -> Option<&'a [u8]> {
         let length = bytes as usize;
         if u64::from(bytes) > bytes_max || length / RATIO_MAX > deflated.len() {
-            return false;
+            return None;
         }
-        let start = out.len();
-        out.resize(start + length, 0);
-        let place = out.get_mut(start..).unwrap_or_default();
-        self.0.get_or_insert_with(Decompressor::new).deflate_decompress(deflated, place) == Ok(length)
+        if memory.len() < length {
+            memory.resize(length, 0);
+        }
+        let content = memory.get_mut(..length)?;
+        let unpacked = self.0.get_or_insert_with(Decompressor::new).deflate_decompress(deflated, content);
+        (unpacked == Ok(length)).then_some(content)
     }
 }
