@@ -175,6 +175,10 @@ pub(crate) fn read_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
         *rest = after;
         return Ok(u64::from(*byte));
     }
+    if let Some((number, bytes)) = rest.first_chunk().and_then(|word| varint_in(u64::from_le_bytes(*word))) {
+        *rest = &rest[bytes..];
+        return Ok(number);
+    }
     let mut number = 0;
     for (i, byte) in rest.iter().take(10).enumerate() {
         if i == 9 && *byte > 1 {
@@ -189,9 +193,45 @@ pub(crate) fn read_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
     Err(if rest.len() >= 10 { WireError::Overflow } else { WireError::Truncated })
 }
 
+/// A varint that ends in these eight bytes, and how many of them it has: seven bits of each byte, pushed together.
+#[inline]
+fn varint_in(word: u64) -> Option<(u64, usize)> {
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    let bits = (ends.trailing_zeros() & !7) + 8;
+    let sevens = word & (u64::MAX >> (64 - bits)) & 0x7F7F_7F7F_7F7F_7F7F;
+    let pairs = (sevens & 0x007F_007F_007F_007F) | (sevens & 0x7F00_7F00_7F00_7F00) >> 1;
+    let fours = (pairs & 0x0000_3FFF_0000_3FFF) | (pairs & 0x3FFF_0000_3FFF_0000) >> 2;
+    let eight = (fours & 0x0FFF_FFFF) | (fours & 0x0FFF_FFFF_0000_0000) >> 4;
+    Some((eight, bits as usize / 8))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_every_length_are_read() {
+        for bits in 0..64 {
+            for number in [1 << bits, (1 << bits) - 1, 0x0123_4567_89AB_CDEF >> bits, u64::MAX >> bits] {
+                let mut encoded = Vec::new();
+                let mut rest = number;
+                while rest >= 0x80 {
+                    encoded.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                encoded.push(rest as u8);
+                for behind in [&[][..], &[0xFF; 9]] {
+                    let message = [&encoded, behind].concat();
+                    let mut rest = message.as_slice();
+                    assert_eq!(read_varint(&mut rest), Ok(number));
+                    assert_eq!(rest, behind);
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_cut_of_a_message_is_an_error_or_a_shorter_message() {

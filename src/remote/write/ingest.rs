@@ -231,8 +231,7 @@ impl Batch<'_> {
         if let Some((labels, rest)) = series.split_labels()
             && let Some(id) = self.appender.known_series(labels)
         {
-            let stored = rest.items().try_for_each(|item| self.item(id, item?));
-            return stored.map_err(|error| error.of_series(series));
+            return self.items(id, rest).map_err(|error| error.of_series(series));
         }
         match series.labels(pairs) {
             // Such labels name no series; the rest of the message can be read all the same.
@@ -249,7 +248,12 @@ impl Batch<'_> {
             Err(AppendError::InvalidLabels(_)) => return self.skip(series),
             answer => answer?,
         };
-        series.items().try_for_each(|item| self.item(id, item?)).map_err(|error| error.of_series(series))
+        self.items(id, series).map_err(|error| error.of_series(series))
+    }
+
+    fn items(&mut self, id: SeriesRef, mut rest: TimeSeries<'_>) -> Result<(), WriteError> {
+        rest.take_floats(|at, value| self.float(id, at, value))?;
+        rest.items().try_for_each(|item| self.item(id, item?))
     }
 
     /// Counts a series that is left out.
@@ -261,13 +265,17 @@ impl Batch<'_> {
         Ok(())
     }
 
+    #[inline]
+    fn float(&mut self, series: SeriesRef, at: Timestamp, value: f64) -> Result<(), WriteError> {
+        self.in_time(at)?;
+        self.appender.append_float(series, at, value).map_err(|error| WriteError::of_sample(error, at))?;
+        self.summary.samples += 1;
+        Ok(())
+    }
+
     fn item(&mut self, series: SeriesRef, item: Item<'_>) -> Result<(), WriteError> {
         match item {
-            Item::Float(at, value) => {
-                self.in_time(at)?;
-                self.appender.append_float(series, at, value).map_err(|error| WriteError::of_sample(error, at))?;
-                self.summary.samples += 1;
-            }
+            Item::Float(at, value) => self.float(series, at, value)?,
             Item::Histogram(message) => {
                 let (at, histogram) = message.decode()?;
                 self.in_time(at)?;

@@ -58,11 +58,21 @@ impl<'a> TimeSeries<'a> {
         let labels = self.0.get(..self.0.len() - rest.len()).filter(|_| is_named)?;
         // Another label may not hide behind the samples.
         let mut behind = rest;
-        while let [0x12, after @ ..] = behind {
-            behind = split_delimited(after)?.1;
+        while let [0x12, length @ 0..0x80, after @ ..] = behind {
+            behind = after.get(usize::from(*length)..)?;
         }
         let complete = Fields::new(behind).all(|field| field.is_ok_and(|field| field.number != 1));
         complete.then_some((labels, Self(rest)))
+    }
+
+    /// Takes the floats off the front that stand there as every known sender has them, until `each` fails.
+    #[inline]
+    pub(super) fn take_floats<E>(&mut self, mut each: impl FnMut(Timestamp, f64) -> Result<(), E>) -> Result<(), E> {
+        while let Some((at, value, behind)) = leading_float(self.0) {
+            self.0 = behind;
+            each(at, value)?;
+        }
+        Ok(())
     }
 
     /// Samples, exemplars and histograms in the order they stand.
@@ -103,16 +113,20 @@ fn split_delimited(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
+/// The sample that begins here, if it has its value, then its timestamp, and nothing else; and what stands behind it.
 #[inline]
+fn leading_float(bytes: &[u8]) -> Option<(Timestamp, f64, &[u8])> {
+    let ([0x12, length @ 0..0x80, 0x09, bits @ .., 0x10], after) = bytes.split_first_chunk::<12>()? else {
+        return None;
+    };
+    let mut behind = after;
+    let timestamp = read_varint(&mut behind).ok()? as i64;
+    // The tags and the value are ten bytes.
+    let is_all = usize::from(*length) == 10 + after.len() - behind.len();
+    is_all.then_some((Timestamp(timestamp), f64::from_le_bytes(*bits), behind))
+}
+
 fn sample(message: &[u8]) -> Result<Item<'_>, WireError> {
-    // As every known sender has it: value, then timestamp.
-    if let Some((bits, [0x10, rest @ ..])) = message.strip_prefix(&[0x09]).and_then(<[u8]>::split_first_chunk) {
-        let mut rest = rest;
-        let timestamp = read_varint(&mut rest)? as i64;
-        if rest.is_empty() {
-            return Ok(Item::Float(Timestamp(timestamp), f64::from_le_bytes(*bits)));
-        }
-    }
     let (mut value, mut timestamp) = (0.0, 0);
     for field in Fields::new(message) {
         let field = field?;

@@ -114,6 +114,28 @@ fn a_label_behind_the_samples_belongs_to_the_series() {
 }
 
 #[test]
+fn samples_may_be_written_in_another_way() {
+    let bench = Bench::new();
+    let labels = [("__name__", "up"), ("job", "node")];
+    bench.write(&[series(&labels, &[(NOW, 1.0)])]).unwrap();
+    let mut message = series(&labels, &[(NOW + 1, 2.0)]);
+    // The value, and then the timestamp, as a sender has them; each sample is a byte of tag and one of length before them.
+    let parts = |at: i64, value: f64| {
+        let mut plain = Vec::new();
+        sample(&mut plain, at, value);
+        (plain[2..11].to_vec(), plain[11..].to_vec())
+    };
+    let (value, time) = parts(NOW + 2, 3.0);
+    field(&mut message, 2, &[time, value].concat());
+    // No value, which is zero, and a field that is not known.
+    let (_, time) = parts(NOW + 3, 4.0);
+    field(&mut message, 2, &[&time[..], &[0x18, 7]].concat());
+    sample(&mut message, NOW + 4, 5.0);
+    bench.write(&[message]).unwrap();
+    assert_eq!(bench.stored()[0].1, [1.0, 2.0, 3.0, 0.0, 5.0]);
+}
+
+#[test]
 fn known_and_new_series_are_judged_alike() {
     let bench = Bench::new();
     let labels = [("__name__", "up"), ("job", "node")];

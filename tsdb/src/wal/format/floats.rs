@@ -1,7 +1,7 @@
 //! Float samples, with and without start timestamps.
 
 use super::bases::Bases;
-use super::bytes::{put_base, put_varint};
+use super::bytes::put_base;
 use super::{RecordError, RecordType, open};
 
 /// A float sample of a log.
@@ -51,12 +51,35 @@ pub(crate) fn put_plain_floats(out: &mut Vec<u8>, samples: impl Iterator<Item = 
     put_base(out, first, base);
     let mut count = 0;
     for (series, time, value) in samples {
-        put_varint(out, series.wrapping_sub(first) as i64);
-        put_varint(out, time.wrapping_sub(base));
-        out.extend_from_slice(&value.to_bits().to_be_bytes());
+        // All of a sample goes to `out` at once, in a copy of a fixed size.
+        let mut item = [0; ITEM_BYTES_MAX];
+        let mut used = stage_varint(&mut item, 0, series.wrapping_sub(first) as i64);
+        used = stage_varint(&mut item, used, time.wrapping_sub(base));
+        if let Some(place) = item.get_mut(used..).and_then(<[u8]>::first_chunk_mut) {
+            *place = value.to_bits().to_be_bytes();
+        }
+        let end = out.len() + used + 8;
+        out.extend_from_slice(&item);
+        out.truncate(end);
         count += 1;
     }
     count
+}
+
+/// Two varints of at most ten bytes and a float, rounded up.
+const ITEM_BYTES_MAX: usize = 32;
+
+/// Writes a zigzag LEB128 integer at `used`, and gives its end.
+#[inline]
+fn stage_varint(item: &mut [u8; ITEM_BYTES_MAX], mut used: usize, value: i64) -> usize {
+    let mut value = ((value << 1) ^ (value >> 63)) as u64;
+    while value >= 0x80 {
+        item[used % ITEM_BYTES_MAX] = value as u8 | 0x80;
+        value >>= 7;
+        used += 1;
+    }
+    item[used % ITEM_BYTES_MAX] = value as u8;
+    used + 1
 }
 
 /// Appends the samples of a record of floats of either version.
