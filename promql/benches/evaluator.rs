@@ -52,7 +52,9 @@ impl Store {
             let values: Vec<f64> = values.collect();
             (labels, Arc::from(values))
         });
-        Self { series: series.collect(), times: (1..=SAMPLES).map(|sample| sample * SCRAPE).collect() }
+        // One scrape of ten is late by milliseconds.
+        let late = |sample: i64| if sample % 10 == 3 { 3 + sample / 10 % 5 } else { 0 };
+        Self { series: series.collect(), times: (1..=SAMPLES).map(|sample| sample * SCRAPE + late(sample)).collect() }
     }
 }
 

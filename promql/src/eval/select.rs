@@ -72,7 +72,18 @@ impl Moments {
     /// The moment from which step `index` looks back.
     #[inline]
     pub(crate) fn at(&self, index: usize) -> i64 {
-        if self.plain { self.first + self.distance * index as i64 } else { self.reference.at(index) }
+        if self.plain { self.steady_at(index) } else { self.reference.at(index) }
+    }
+
+    /// Whether all moments have the same distance, and all of the room around them.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.plain
+    }
+
+    /// [`at`](Self::at), if they are steady.
+    #[inline]
+    pub(crate) fn steady_at(&self, index: usize) -> i64 {
+        self.first.wrapping_add(self.distance.wrapping_mul(index as i64))
     }
 }
 

@@ -106,6 +106,26 @@ impl Windows for Pointers<'_> {
     }
 }
 
+/// [`Pointers`] far from the ends of time, where no distance shrinks.
+struct SteadyPointers<'a>(Pointers<'a>);
+
+impl Windows for SteadyPointers<'_> {
+    #[inline]
+    fn window(&mut self, step: usize) -> (i64, i64, usize, usize) {
+        let Pointers { times, moments, oldest, newest, range, from, to } = &mut self.0;
+        let end = moments.steady_at(step);
+        let (oldest, newest) = (end.wrapping_sub(*oldest), end.wrapping_add(*newest));
+        while times.get(*from).is_some_and(|time| *time <= oldest) {
+            *from += 1;
+        }
+        *to = (*to).max(*from);
+        while times.get(*to).is_some_and(|time| *time <= newest) {
+            *to += 1;
+        }
+        (end.wrapping_sub(*range), end, *from, *to)
+    }
+}
+
 /// A range function over the windows of each series.
 pub(crate) struct RangeFunction<'q> {
     pub(crate) function: FunctionId,
@@ -281,7 +301,12 @@ impl<'q> RangeFunction<'q> {
         if plain {
             let mut windows = self.source.pointers(samples.times);
             let (columns, range) = ((samples.times, samples.values), self.source.range_millis);
-            rate::rate_at_all_steps(kind, columns, range, &mut windows, &mut scratch.rate, out);
+            if windows.moments.is_steady() {
+                let mut windows = SteadyPointers(windows);
+                rate::rate_at_all_steps(kind, columns, range, &mut windows, &mut scratch.rate, out);
+            } else {
+                rate::rate_at_all_steps(kind, columns, range, &mut windows, &mut scratch.rate, out);
+            }
         } else {
             self.at_each_step(samples, context, out, |window, context, _| rate::rate(kind, window, context));
         }

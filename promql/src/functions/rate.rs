@@ -107,7 +107,7 @@ struct Extrapolator {
 }
 
 impl Extrapolator {
-    const KNOWN: usize = 16;
+    const KNOWN: usize = 64;
 
     fn new(kind: RateKind, range: i64) -> Self {
         let layout = Layout { before: 0, sampled: 0, after: 0, intervals: 0 };
@@ -220,7 +220,8 @@ pub(crate) fn overlaps(previous: (i64, i64), start: i64) -> bool {
 pub(crate) struct RateScratch {
     /// Positions of samples that are lower than the one before.
     resets: Vec<usize>,
-    extrapolator: Option<Extrapolator>,
+    /// In a box, because it is large and this goes from hand to hand.
+    extrapolator: Option<Box<Extrapolator>>,
 }
 
 /// Bounds of the windows of all steps.
@@ -244,7 +245,7 @@ pub(crate) fn rate_at_all_steps(
     let mut resets = resets.as_slice();
     let extrapolator = match extrapolator {
         Some(known) if known.suits(kind, range) => known,
-        other => other.insert(Extrapolator::new(kind, range)),
+        other => other.insert(Box::new(Extrapolator::new(kind, range))),
     };
     out.fill_floats(|step| {
         let (start, end, from, to) = windows.window(step);
