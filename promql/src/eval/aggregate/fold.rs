@@ -21,7 +21,7 @@ struct Piece {
 }
 
 /// Series in a piece. Fixed, so that sums are put together the same way on every machine.
-const PIECE: usize = 512;
+const PIECE: usize = 128;
 
 pub(crate) fn aggregate(aggregation: &Aggregation<'_>, child: &dyn Operator) -> Result<Held, QueryError> {
     let env = aggregation.env;
