@@ -279,6 +279,9 @@ impl<'a> BitReader<'a> {
     ///
     /// [`ChunkError::Truncated`], or [`ChunkError::Malformed`] beyond 64 bits.
     pub fn take_uvarint(&mut self) -> Result<u64, ChunkError> {
+        if let Some(value) = self.take_whole_bytes() {
+            return Ok(value);
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(8)?;
@@ -288,6 +291,24 @@ impl<'a> BitReader<'a> {
             }
         }
         Err(ChunkError::Malformed("varint beyond 64 bits"))
+    }
+
+    /// An unsigned LEB128 integer that begins with a byte, as those at the beginning of a chunk do. `None` leaves the bits as
+    /// they are: it does not, or something is wrong with it.
+    #[inline]
+    fn take_whole_bytes(&mut self) -> Option<u64> {
+        if !self.position.is_multiple_of(8) {
+            return None;
+        }
+        let mut value = 0;
+        for (place, byte) in self.bytes.get(self.position / 8..)?.iter().enumerate().take(10) {
+            value |= u64::from(byte & 0x7F) << (7 * place);
+            if byte & 0x80 == 0 {
+                self.position += 8 * (place + 1);
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// A zigzag LEB128 integer.

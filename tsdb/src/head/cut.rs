@@ -22,7 +22,7 @@ use ferula_model::{Columns, SelectError, TimeRange, Timestamp};
 use super::Head;
 use super::chunks::StoredError;
 use super::late::Late;
-use super::select::{Wanted, Which, gather, late_of};
+use super::select::{Gathered, Wanted, Which, late_of};
 use super::series::{PAGE_SERIES, Series};
 use crate::block::index::ChunkRef;
 use crate::block::writer::RawBlockWriter;
@@ -183,17 +183,17 @@ impl Head {
     ) -> Result<(), BlockError> {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
         let within = |first: i64, last: i64| min <= first && last <= max;
-        let gathered = self.pages.with(number, |series| {
-            let gathered = gather(series, u64::MAX, min, max);
-            let open = (series.chunk_start, series.newest().unwrap_or(i64::MIN));
-            (gathered, open)
+        let mut gathered = Gathered::default();
+        let open = self.pages.with(number, |series| {
+            gathered.fill(series, u64::MAX, min, max);
+            (series.chunk_start, series.newest().unwrap_or(i64::MIN))
         });
-        let Some((gathered, open)) = gathered else { return Ok(()) };
+        let Some(open) = open else { return Ok(()) };
         let has_late = !gathered.late_mapped.is_empty() || !gathered.late_open.is_empty();
         let is_plain = which != Which::Late
             && (which == Which::InOrder || !has_late)
             && gathered.mapped.iter().all(|chunk| within(chunk.min_time, chunk.max_time))
-            && (gathered.open.is_none() || within(open.0, open.1))
+            && (gathered.open_encoding.is_none() || within(open.0, open.1))
             && !self.has_deletions(number, min, max);
         if is_plain {
             for chunk in &gathered.mapped {
@@ -206,9 +206,9 @@ impl Head {
                     Err(error) => self.pass_over(number, &error)?,
                 }
             }
-            if let Some((encoding, bytes)) = &gathered.open {
-                let (min_time, max_time) = open;
-                written.push(writer.chunk(NewChunk { min_time, max_time, encoding: *encoding, bytes })?);
+            if let Some(encoding) = gathered.open_encoding {
+                let ((min_time, max_time), bytes) = (open, gathered.open.as_slice());
+                written.push(writer.chunk(NewChunk { min_time, max_time, encoding, bytes })?);
             }
             return Ok(());
         }

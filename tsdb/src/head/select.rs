@@ -41,7 +41,8 @@ impl Head {
         let range = hints.range.unwrap_or(range);
         let index = self.index.read();
         let mut series = self.matching(&index, matchers);
-        series.retain(|&number| self.has_samples(number, reader.view, range));
+        let any_deleted = !self.tombstones.read().is_empty();
+        series.retain(|&number| self.has_samples(number, reader.view, range, any_deleted));
         if hints.sorted {
             self.sort(&index, &mut series);
         }
@@ -51,10 +52,15 @@ impl Head {
         HeadSet { head: self, view: reader.view, series }
     }
 
-    fn has_samples(&self, number: u32, view: u64, range: TimeRange) -> bool {
+    fn has_samples(&self, number: u32, view: u64, range: TimeRange, any_deleted: bool) -> bool {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
         let check = |series: &Series| {
             let until = series.visible_until(view).min(max);
+            // Most questions are about what the open chunk has: the rest of the series, which lies elsewhere, need not be
+            // looked at.
+            if !any_deleted && !series.chunk.is_empty() && series.chunk_start <= until && series.newest() >= Some(min) {
+                return true;
+            }
             let in_order = series.oldest().zip(series.newest());
             in_order.is_some_and(|(oldest, newest)| {
                 oldest <= until && newest >= min && !self.is_erased(number, oldest.max(min), newest.min(until))
@@ -304,7 +310,9 @@ pub(super) enum Which {
 pub(super) struct Gathered {
     pub(super) mapped: SmallVec<[MappedChunk; 4]>,
     pub(super) late_mapped: Vec<MappedChunk>,
-    pub(super) open: Option<(ChunkEncoding, SmallVec<[u8; 1024]>)>,
+    /// The bytes of the open chunk, if there is an encoding.
+    pub(super) open: SmallVec<[u8; 1024]>,
+    pub(super) open_encoding: Option<ChunkEncoding>,
     pub(super) late_open: Columns,
     until: i64,
 }
@@ -359,10 +367,10 @@ impl Head {
     ) -> Result<(), SelectError> {
         let (min, max) = (range.min.as_millis(), range.max.as_millis());
         let mark = Mark::of(columns);
-        let gathered = self.pages.with(number, |series| gather(series, view, min, max)).unwrap_or_else(|| {
+        let mut gathered = Gathered::default();
+        if self.pages.with(number, |series| gathered.fill(series, view, min, max)).is_none() {
             self.counters.series_not_found.fetch_add(1, Ordering::Relaxed);
-            Gathered::default()
-        });
+        }
         let visible = TimeRange::new(range.min, ferula_model::Timestamp(max.min(gathered.until)));
         let damage = |result: Result<(), SelectError>| match result {
             Err(error @ SelectError::Corrupt { .. }) if wanted.sound_only => {
@@ -376,9 +384,9 @@ impl Head {
             for chunk in &gathered.mapped {
                 damage(self.decode(number, chunk, visible, columns))?;
             }
-            if let Some((encoding, bytes)) = &gathered.open {
+            if let Some(encoding) = gathered.open_encoding {
                 let corrupt = |problem: chunk::ChunkError| corrupt(format!("open chunk of series {number}"), &problem);
-                damage(chunk::decode(*encoding, bytes, visible, columns).map_err(corrupt))?;
+                damage(chunk::decode(encoding, &gathered.open, visible, columns).map_err(corrupt))?;
             }
             // Deletions concern what came in order; late samples are taken out where they lie.
             self.erase(number, mark, columns);
@@ -440,27 +448,34 @@ fn corrupt(place: String, problem: &dyn std::fmt::Display) -> SelectError {
     SelectError::Corrupt { place, problem: problem.to_string() }
 }
 
-pub(super) fn gather(series: &Series, view: u64, min: i64, max: i64) -> Gathered {
-    let until = series.visible_until(view);
-    let mut gathered = Gathered { until, ..Gathered::default() };
-    let overlaps = |chunk: &&MappedChunk| chunk.min_time <= max && chunk.max_time >= min;
-    if let Some(rest) = series.rest.as_deref() {
-        // By rising time, and none overlaps another.
-        let from = rest.mapped.partition_point(|chunk| chunk.max_time < min);
-        let visible = rest.mapped.iter().skip(from).take_while(|chunk| chunk.min_time <= max.min(until));
-        gathered.mapped = visible.copied().collect();
-        if let Some(late) = &rest.late {
-            gathered.late_mapped = late.mapped.iter().filter(overlaps).copied().collect();
-            late.copy_open(min, max, &mut gathered.late_open);
+impl Gathered {
+    /// Fills itself, empty so far, with what must be read of a series between two times. It is filled where it lies, because
+    /// it is large.
+    pub(super) fn fill(&mut self, series: &Series, view: u64, min: i64, max: i64) {
+        let until = series.visible_until(view);
+        self.until = until;
+        let overlaps = |chunk: &&MappedChunk| chunk.min_time <= max && chunk.max_time >= min;
+        if let Some(rest) = series.rest.as_deref() {
+            // By rising time, and none overlaps another, nor the open chunk.
+            if !series.has_open_chunk() || series.chunk_start > min {
+                let from = rest.mapped.partition_point(|chunk| chunk.max_time < min);
+                let visible = rest.mapped.iter().skip(from).take_while(|chunk| chunk.min_time <= max.min(until));
+                self.mapped.extend(visible.copied());
+            }
+            if let Some(late) = &rest.late {
+                self.late_mapped = late.mapped.iter().filter(overlaps).copied().collect();
+                late.copy_open(min, max, &mut self.late_open);
+            }
+        }
+        if series.has_open_chunk() && series.chunk_start <= max.min(until) && series.newest() >= Some(min) {
+            let (encoding, bytes) = match series.rest.as_deref().and_then(|rest| rest.histograms.as_ref()) {
+                Some(chunk) => (chunk.encoding(), chunk.bytes()),
+                None => (series.encoding.into(), series.chunk.as_slice()),
+            };
+            self.open_encoding = Some(encoding);
+            self.open.extend_from_slice(bytes);
         }
     }
-    if series.has_open_chunk() && series.chunk_start <= max.min(until) && series.newest() >= Some(min) {
-        gathered.open = match series.rest.as_deref().and_then(|rest| rest.histograms.as_ref()) {
-            Some(chunk) => Some((chunk.encoding(), SmallVec::from_slice(chunk.bytes()))),
-            None => Some((series.encoding.into(), SmallVec::from_slice(&series.chunk))),
-        };
-    }
-    gathered
 }
 
 /// Merges `part` into `all`, both by rising time. Of one moment, what is in `all` stays.
