@@ -143,40 +143,50 @@ fn vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
 /// The moments of the series written last, as text: the series of a range query share their steps.
 #[derive(Default)]
 struct Moments {
-    /// Each with the end of its text.
-    known: Vec<(Timestamp, usize)>,
-    /// `[1435781430.781,"`, one behind the other.
-    texts: Vec<u8>,
+    known: Vec<Moment>,
+}
+
+/// `[1435781430.781,"`, of a fixed length, which is copied faster, and how much of it counts.
+struct Moment {
+    at: Timestamp,
+    text: [u8; 32],
+    length: usize,
+}
+
+impl Moment {
+    fn new(at: Timestamp) -> Self {
+        let mut text = Vec::with_capacity(32);
+        text.push(b'[');
+        json::timestamp(&mut text, at);
+        text.extend_from_slice(b",\"");
+        // The longest is that of a moment with 17 digits before the point.
+        let length = text.len();
+        text.resize(32, 0);
+        Self { at, text: text.try_into().unwrap_or_default(), length }
+    }
 }
 
 impl Moments {
     /// Writes points of floats.
     fn points(&mut self, out: &mut Vec<u8>, points: &[FloatPoint]) {
-        let (mut next, mut start) = (0, 0);
+        let mut next = 0;
         json::list(out, points, |out, point| {
-            while let Some((_, end)) = self.known.get(next).filter(|(at, _)| *at < point.at) {
-                start = *end;
+            while self.known.get(next).is_some_and(|moment| moment.at < point.at) {
                 next += 1;
             }
-            let end = match self.known.get(next) {
-                Some((at, end)) if *at == point.at => *end,
-                _ => self.learn(next, start, point.at),
-            };
-            out.extend_from_slice(self.texts.get(start..end).unwrap_or_default());
+            if self.known.get(next).is_none_or(|moment| moment.at != point.at) {
+                // This one and all behind it belong to another grid.
+                self.known.truncate(next);
+                self.known.push(Moment::new(point.at));
+            }
+            if let Some(moment) = self.known.get(next) {
+                let end = out.len() + moment.length;
+                out.extend_from_slice(&moment.text);
+                out.truncate(end);
+            }
             push_float(out, point.value, FloatForm::Json);
             out.extend_from_slice(b"\"]");
         });
-    }
-
-    /// Puts a moment in place of moment `next` and all behind it: they belong to another grid.
-    fn learn(&mut self, next: usize, start: usize, at: Timestamp) -> usize {
-        self.known.truncate(next);
-        self.texts.truncate(start);
-        self.texts.push(b'[');
-        json::timestamp(&mut self.texts, at);
-        self.texts.extend_from_slice(b",\"");
-        self.known.push((at, self.texts.len()));
-        self.texts.len()
     }
 }
 

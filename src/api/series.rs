@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ferula_model::{Matcher, Querier, Question, SelectError, SelectHints, TimeRange, Timestamp, go_quote};
+use ferula_model::{Matcher, Querier, Question, SelectError, SelectHints, SeriesSet, TimeRange, Timestamp, go_quote};
 
 use super::error::{ApiError, ErrorKind};
 use super::response::Response;
@@ -13,6 +13,9 @@ pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
 /// So many label sets can be found and written in a moment.
 const BRIEF_SERIES: usize = 500;
+
+/// The answer with no more label sets than these is written in one piece.
+const WRITTEN_AT_ONCE: usize = 1_000;
 
 /// And so many texts.
 const BRIEF_TEXTS: usize = 2_000;
@@ -53,6 +56,9 @@ pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError>
         let hints =
             SelectHints { range: Some(range), labels_only: true, sorted: true, limit: one_more, ..Default::default() };
         let set = querier.select(&hints, matchers).map_err(trouble)?;
+        if selectors.len() == 1 && limit == 0 && set.len() <= WRITTEN_AT_ONCE {
+            return Ok(label_sets(&*set));
+        }
         let wanted = if limit == 0 { set.len() } else { set.len().min(limit + 1) };
         found.extend((0..wanted).map(|index| set.labels(index)));
     }
@@ -62,6 +68,25 @@ pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError>
     }
     let warnings = cut(&mut found, limit);
     Ok(Response::list(found, json::labels, &warnings))
+}
+
+/// The label sets of few series, written without being made first.
+fn label_sets(set: &dyn SeriesSet) -> Response {
+    let mut out = Vec::with_capacity(64 + set.len() * 256);
+    json::list(&mut out, 0..set.len(), |out, index| {
+        out.push(b'{');
+        let mut any = false;
+        set.each_label(index, &mut |name, value| {
+            if std::mem::replace(&mut any, true) {
+                out.push(b',');
+            }
+            json::label(out, name);
+            out.push(b':');
+            json::label(out, value);
+        });
+        out.push(b'}');
+    });
+    Response::data(&out)
 }
 
 /// The names of labels: `match[]`, `start`, `end`, `limit`.

@@ -127,9 +127,31 @@ trait Sink {
 }
 
 impl Sink for Vec<u8> {
+    /// Most numbers have 8 to 32 characters: two pieces of a fixed length that overlap are copied without a call.
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
+        match bytes.len() {
+            16..=32 => put_ends::<16>(self, bytes),
+            8..16 => put_ends::<8>(self, bytes),
+            _ => self.extend_from_slice(bytes),
+        }
     }
+}
+
+/// Appends `N` to `2 * N` bytes.
+#[inline]
+fn put_ends<const N: usize>(out: &mut Vec<u8>, bytes: &[u8]) {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else { return };
+    let (from, end) = (out.len(), out.len() + bytes.len());
+    out.extend_from_slice(first);
+    out.extend_from_slice(last);
+    if let Some(slot) = out.get_mut(end - N..end) {
+        slot.copy_from_slice(last);
+    }
+    if let Some(slot) = out.get_mut(from..from + N) {
+        slot.copy_from_slice(first);
+    }
+    out.truncate(end);
 }
 
 struct FmtSink<'a, W: fmt::Write> {
