@@ -43,6 +43,11 @@ impl Credentials {
         Ok(Self { scheme, headers: config.http_headers.clone() })
     }
 
+    /// Whether there is nothing to add.
+    pub(super) fn are_none(&self) -> bool {
+        matches!(self.scheme, Scheme::None) && self.headers.0.is_empty()
+    }
+
     /// Adds the headers. An `Authorization` that the caller set stands.
     pub(super) async fn sign(&self, headers: &mut HeaderMap, deadline: Instant) -> Result<(), Cause> {
         for (name, values) in &self.headers.0 {

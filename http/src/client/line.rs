@@ -54,7 +54,7 @@ use crate::error::{Cause, Error};
 /// ```
 pub struct Line {
     client: Client,
-    kept: Mutex<Option<Open>>,
+    kept: Mutex<Option<Box<Open>>>,
 }
 
 impl Line {
@@ -67,13 +67,13 @@ impl Line {
     /// # Errors
     ///
     /// As [`Client::send_into`].
-    pub async fn send_into(
+    pub fn send_into(
         &self,
         request: Request<Bytes>,
         limits: &Limits,
         buffer: &mut BodyBuffer,
-    ) -> Result<Response<()>, Error> {
-        self.client.send_over(Some(self), request, limits, buffer).await
+    ) -> impl Future<Output = Result<Response<()>, Error>> + Send {
+        self.client.send_over(Some(self), request, limits, buffer)
     }
 
     /// One request, one answer. As with the pool, a request that changes nothing is repeated if the connection turns out
@@ -97,13 +97,14 @@ impl Line {
                 }
             }
         }
-        let mut open = Open::connect(connector, request.uri(), origin).await?;
+        // In a box of its own, which is there only while a connection is opened: what a request takes is allocated for each.
+        let mut open = Box::pin(Open::connect(connector, request.uri(), origin)).await?;
         let answer = open.ask(request).await.map_err(|error| connect::cause_of(error.error()))?;
         Ok(open.carry(answer))
     }
 
     /// The connection that is kept, if it leads there and is still open.
-    async fn take(&self, origin: &Origin) -> Option<Open> {
+    async fn take(&self, origin: &Origin) -> Option<Box<Open>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut open = kept.filter(|open| open.origin == *origin && open.since.elapsed() < IDLE_TIMEOUT)?;
         open.is_idle().await.then_some(open)
@@ -157,14 +158,15 @@ struct Wire {
 }
 
 impl Open {
-    async fn connect(connector: &Connector, url: &Uri, origin: Origin) -> Result<Self, Cause> {
+    async fn connect(connector: &Connector, url: &Uri, origin: Origin) -> Result<Box<Self>, Cause> {
         let stream = connector.connect(url).await?;
         let (is_proxied, history) = (stream.is_proxied(), stream.history());
         let host = host_header(url)?;
         let (requests, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| connect::cause_of(&error))?;
         let wire = Wire { connection, is_closed: false };
-        Ok(Self { requests, wire, bell: Bell::new(), is_proxied, origin, host, history, since: Instant::now() })
+        let since = Instant::now();
+        Ok(Box::new(Self { requests, wire, bell: Bell::new(), is_proxied, origin, host, history, since }))
     }
 
     /// Sends a request and waits for the head of its answer. After an error the connection is of no more use.
@@ -190,7 +192,7 @@ impl Open {
         Ok(answer)
     }
 
-    fn carry(self, answer: Response<Incoming>) -> Response<AnswerBody> {
+    fn carry(self: Box<Self>, answer: Response<Incoming>) -> Response<AnswerBody> {
         answer.map(|incoming| AnswerBody { incoming, open: Some(self) })
     }
 
@@ -235,7 +237,7 @@ fn host_header(url: &Uri) -> Result<HeaderValue, Cause> {
 /// The body of an answer, with the connection that it comes over if no other task drives that.
 pub(super) struct AnswerBody {
     incoming: Incoming,
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 impl AnswerBody {
@@ -254,7 +256,8 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self { incoming, open } = &mut *self;
-        let Some(Open { bell, wire, .. }) = open else { return Pin::new(incoming).poll_frame(context) };
+        let Some(open) = open else { return Pin::new(incoming).poll_frame(context) };
+        let Open { bell, wire, .. } = &mut **open;
         bell.work(context, |context| {
             wire.drive(context);
             Pin::new(&mut *incoming).poll_frame(context)
@@ -272,7 +275,24 @@ impl Body for AnswerBody {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Hop;
     use super::*;
+    use crate::HttpClientConfig;
+
+    #[test]
+    fn what_a_request_allocates_is_small() {
+        let line = Client::new(&HttpClientConfig::default()).unwrap().line();
+        let (limits, mut buffer) = (Limits::timeout(std::time::Duration::ZERO), BodyBuffer::default());
+        let hop = Hop::first(Request::default());
+        let request = Request::new(Full::new(Bytes::new()));
+        for bytes in [
+            size_of_val(&line.send_into(Request::default(), &limits, &mut buffer)),
+            size_of_val(&line.client.exchange(Some(&line), &hop, Instant::now())),
+            size_of_val(&line.transfer(&line.client.shared.connector, &request)),
+        ] {
+            assert!(bytes < 1000, "{bytes} bytes: from 1 KiB on, glibc tidies up before it allocates");
+        }
+    }
 
     #[test]
     fn hosts_leave_out_the_port_of_their_scheme() {

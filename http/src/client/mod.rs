@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Connections and pooling are hyper's; the policy around them is here: who the client says it is ([`auth`],
-//! [`oauth2`]), how it gets there ([`connect`], [`proxy`], `tls`), what is kept for a caller who comes again ([`line`]),
+//! [`oauth2`]), how it gets there ([`connect`], [`proxy`], `tls`), what is kept for a caller who comes again ([`mod@line`]),
 //! where it follows ([`redirect`]) and how much it reads ([`body`]).
 
 mod auth;
@@ -209,44 +209,45 @@ impl Client {
         Line::new(self.clone())
     }
 
-    /// Sends a request over a line, or else over the pool.
-    async fn send_over(
+    /// Sends a request over a line, or else over the pool. It is taken apart at once, so that what is awaited is small.
+    fn send_over(
         &self,
         line: Option<&Line>,
         request: Request<Bytes>,
         limits: &Limits,
         buffer: &mut BodyBuffer,
-    ) -> Result<Response<()>, Error> {
-        let mut end = pin!(sleep_until(Instant::now() + limits.timeout));
-        buffer.clear();
-        let (parts, mut body) = self.follow(line, request, end.as_mut()).await?.into_parts();
-        let read = before(end, buffer.read(&parts.headers, &mut body, limits.body_bytes_max)).await;
-        read.unwrap_or(Err(Error::Body(Cause::Deadline)))?;
-        if let Some(line) = line {
-            line.keep(body);
+    ) -> impl Future<Output = Result<Response<()>, Error>> + Send {
+        let mut hop = Hop::first(request);
+        async move {
+            let mut end = pin!(sleep_until(Instant::now() + limits.timeout));
+            buffer.clear();
+            let (parts, mut body) = self.follow(line, &mut hop, end.as_mut()).await?.into_parts();
+            let read = before(end, buffer.read(&parts.headers, &mut body, limits.body_bytes_max)).await;
+            read.unwrap_or(Err(Error::Body(Cause::Deadline)))?;
+            if let Some(line) = line {
+                line.keep(body);
+            }
+            Ok(Response::from_parts(parts, ()))
         }
-        Ok(Response::from_parts(parts, ()))
     }
 
     async fn follow(
         &self,
         mut line: Option<&Line>,
-        request: Request<Bytes>,
+        hop: &mut Hop,
         mut end: Pin<&mut Sleep>,
     ) -> Result<Response<AnswerBody>, Error> {
-        let (parts, body) = request.into_parts();
-        let mut hop = Hop { method: parts.method, url: parts.uri, headers: parts.headers, body, trusted: true };
         for _ in 0..=REDIRECTS_MAX {
             let deadline = end.deadline();
-            let answer = before(end.as_mut(), self.exchange(line, &hop, deadline)).await;
+            let answer = before(end.as_mut(), Box::pin(self.exchange(line, hop, deadline))).await;
             let answer = answer.unwrap_or(Err(Cause::Deadline));
             let answer = answer.map_err(|cause| Error::exchange(&hop.method, &hop.url, cause))?;
             if !self.shared.follow_redirects || !redirect::is_redirect(answer.status()) {
                 return Ok(answer);
             }
             let Some(location) = answer.headers().get(header::LOCATION) else { return Ok(answer) };
-            let next = redirect::next(&hop, answer.status(), location);
-            hop = next.map_err(|cause| Error::exchange(&hop.method, &hop.url, cause))?;
+            let next = redirect::next(hop, answer.status(), location);
+            *hop = next.map_err(|cause| Error::exchange(&hop.method, &hop.url, cause))?;
             // Other servers are none of the line's business.
             if let Some(line) = line.take() {
                 line.keep(answer.into_body());
@@ -275,14 +276,16 @@ impl Client {
             if let Some(value) = embedded {
                 headers.insert(header::AUTHORIZATION, value);
             }
-            shared.credentials.sign(headers, deadline).await?;
+            if !shared.credentials.are_none() {
+                Box::pin(shared.credentials.sign(headers, deadline)).await?;
+            }
         }
         if let Some(value) = shared.proxy.authorization_of_plain_request(&hop.url) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let answer = match line {
-            Some(line) => line.transfer(&shared.connector, &request).await?,
-            None => self.transfer(request).await?.map(AnswerBody::pooled),
+            Some(line) => Box::pin(line.transfer(&shared.connector, &request)).await?,
+            None => Box::pin(self.transfer(request)).await?.map(AnswerBody::pooled),
         };
         if answer.status() == StatusCode::UNAUTHORIZED && hop.trusted {
             shared.credentials.refused();
@@ -332,4 +335,11 @@ struct Hop {
     body: Bytes,
     /// Still the host that the caller named: credentials may be shown.
     trusted: bool,
+}
+
+impl Hop {
+    fn first(request: Request<Bytes>) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { method: parts.method, url: parts.uri, headers: parts.headers, body, trusted: true }
+    }
 }
