@@ -54,8 +54,9 @@ impl<'a> Body<'a> {
         if region.start == region.end { None } else { self.str(region.range()) }
     }
 
+    /// The text of a piece that was checked.
     #[inline]
-    fn piece(&self, piece: Piece) -> &'a str {
+    pub(crate) fn piece(&self, piece: Piece) -> &'a str {
         self.str(piece.range()).unwrap_or_default()
     }
 }
@@ -343,33 +344,31 @@ impl LabelBuffer {
         (start, self.text.len() as u32)
     }
 
-    /// Targets mostly write labels in order, so the place is looked for from the end.
-    #[inline]
+    /// Targets mostly write labels in order.
+    #[inline(always)]
     fn insert(&mut self, pair: Pair) {
-        let bytes =
-            |(start, end): (u32, u32)| self.text.as_bytes().get(start as usize..end as usize).unwrap_or_default();
-        let name = bytes(pair.name);
-        let mut place = self.pairs.len();
-        while let Some(before) = place.checked_sub(1).and_then(|at| self.pairs.get(at)) {
-            if comes_first(bytes(before.name), name) {
-                break;
-            }
-            place -= 1;
-        }
-        if place == self.pairs.len() {
+        if self.pairs.last().is_none_or(|last| self.comes_first(last.name, pair.name)) {
             self.pairs.push(pair);
         } else {
-            self.pairs.insert(place, pair);
+            self.insert_before(pair);
         }
     }
-}
 
-/// Whether a name sorts before another one or is the same. Mostly the first letter says so.
-#[inline]
-fn comes_first(name: &[u8], other: &[u8]) -> bool {
-    match (name.first(), other.first()) {
-        (Some(a), Some(b)) if a != b => a < b,
-        _ => name <= other,
+    #[inline(never)]
+    fn insert_before(&mut self, pair: Pair) {
+        let place = self.pairs.iter().rposition(|before| self.comes_first(before.name, pair.name));
+        self.pairs.insert(place.map_or(0, |place| place + 1), pair);
+    }
+
+    /// Whether a name sorts before another one or is the same. Mostly the first letter says so.
+    #[inline(always)]
+    fn comes_first(&self, name: (u32, u32), other: (u32, u32)) -> bool {
+        let text = self.text.as_bytes();
+        let letter = |(start, end): (u32, u32)| if start < end { text.get(start as usize) } else { None };
+        match (letter(name), letter(other)) {
+            (Some(a), Some(b)) if a != b => a < b,
+            _ => self.at(name) <= self.at(other),
+        }
     }
 }
 

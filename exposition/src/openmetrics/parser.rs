@@ -90,7 +90,8 @@ impl<'a> OpenMetricsParser<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<Event<'_>>, Fault> {
         let bytes = self.body.bytes;
         self.known_from = None;
-        if !self.checked {
+        // Where everything was known, only the end is left.
+        if !self.checked && bytes.get(self.at..).is_some_and(|rest| !rest.is_empty() && rest != b"# EOF\n") {
             self.checked = true;
             self.body.check_all();
         }

@@ -40,7 +40,7 @@ pub(crate) struct TextParser<'a> {
 pub(crate) enum Token {
     End,
     Comment { start: usize, end: usize },
-    Help { family: Piece, start: usize, end: usize },
+    Help { family: Piece, text: Piece },
     Type { family: Piece, metric_type: MetricType },
     Sample(SampleLine),
 }
@@ -74,7 +74,8 @@ impl<'a> TextParser<'a> {
     pub(crate) fn token(&mut self) -> Result<Token, Fault> {
         let bytes = self.body.bytes;
         self.known_from = None;
-        if !self.checked {
+        // Where everything was known, only the end is left.
+        if !self.checked && self.at < bytes.len() {
             self.checked = true;
             self.body.check_all();
         }
@@ -110,9 +111,8 @@ impl<'a> TextParser<'a> {
         Some(match token {
             Token::End => return None,
             Token::Comment { start, end } => Event::Comment(self.body.slice(start..end)),
-            Token::Help { family, start, end } => {
-                let text = self.body.str(start..end).unwrap_or_default();
-                Event::Help { family: self.resolved(family), text: unescape_help(text) }
+            Token::Help { family, text } => {
+                Event::Help { family: self.resolved(family), text: unescape_help(self.body.piece(text), text.escaped) }
             }
             Token::Type { family, metric_type } => Event::Type { family: self.resolved(family), metric_type },
             Token::Sample(line) => Event::Sample(self.sample_event(line)),
@@ -221,7 +221,9 @@ impl<'a> TextParser<'a> {
             return Err(Fault::expected(bytes, start, "a metric name, a comment or an opening brace"));
         }
         let mut key_end = at;
-        at = scan::skip_blanks(bytes, at);
+        if bytes.get(at) != Some(&b'{') {
+            at = scan::skip_blanks(bytes, at);
+        }
         if bytes.get(at) == Some(&b'{') {
             let rules =
                 LabelRules { limit: self.options.limits.labels, exemplar: false, strict: self.strict.is_some() };
@@ -345,15 +347,24 @@ impl<'a> TextParser<'a> {
             scan::check_utf8(self.body, family, "metric name")?;
         }
         let rest = bytes.get(name_end..).unwrap_or_default();
-        let end = name_end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let (length, escaped) = match (keyword, rest) {
+            (Keyword::Type, [b' ' | b'\t', word @ ..]) => match scan::only_word(word) {
+                Some(length) => (1 + length, false),
+                None => scan::line_length(rest),
+            },
+            _ => scan::line_length(rest),
+        };
+        let end = name_end + length;
         let text_at = (name_end + 1).min(end);
         self.limit_line(line_start, end)?;
         self.at = (end + 1).min(bytes.len());
         let token = match keyword {
             Keyword::Help => {
+                let text = Piece::new(text_at, end, escaped);
+                // It may begin in the middle of a letter, so that it is no text even if the body is.
                 let fault = || Fault::new(text_at, ParseErrorKind::Utf8 { what: "help text" });
-                self.body.str(text_at..end).ok_or_else(fault)?;
-                Token::Help { family, start: text_at, end }
+                self.body.str(text.range()).ok_or_else(fault)?;
+                Token::Help { family, text }
             }
             Keyword::Type => {
                 let word = self.body.slice(text_at..end);
@@ -432,11 +443,8 @@ fn metric_type(word: &[u8]) -> Option<MetricType> {
 
 /// Resolves `\\` and `\n`; any other backslash, and `\"` with it, stays.
 #[inline(always)]
-fn unescape_help(text: &str) -> Cow<'_, str> {
-    match memchr::memchr(b'\\', text.as_bytes()) {
-        None => Cow::Borrowed(text),
-        Some(_) => unescaped_help(text),
-    }
+fn unescape_help(text: &str, escaped: bool) -> Cow<'_, str> {
+    if escaped { unescaped_help(text) } else { Cow::Borrowed(text) }
 }
 
 #[cold]

@@ -58,6 +58,27 @@ fn run(bytes: &[u8], at: usize, class: u8) -> usize {
     rest.iter().position(|b| !is(*b, class)).unwrap_or(rest.len())
 }
 
+/// How many bytes of `rest` come before the end of the line, and whether one of them is a backslash.
+#[inline(always)]
+pub(crate) fn line_length(rest: &[u8]) -> (usize, bool) {
+    match memchr::memchr2(b'\n', b'\\', rest) {
+        Some(at) if rest.get(at) == Some(&b'\n') => (at, false),
+        Some(at) => {
+            let rest = rest.get(at..).unwrap_or_default();
+            (at + memchr::memchr(b'\n', rest).unwrap_or(rest.len()), true)
+        }
+        None => (rest.len(), false),
+    }
+}
+
+/// As many bytes as the first word of `rest` has if it is all that the line has: type names are shorter than a search is
+/// worth.
+#[inline(always)]
+pub(crate) fn only_word(rest: &[u8]) -> Option<usize> {
+    let length = rest.iter().position(|byte| !byte.is_ascii_lowercase())?;
+    (rest.get(length) == Some(&b'\n')).then_some(length)
+}
+
 /// The first position from `at` on that is neither blank nor tab.
 #[inline(always)]
 pub(crate) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
@@ -142,56 +163,24 @@ pub(crate) fn labels<const LAX: bool>(
     // What stood before: nothing, a pair, or a comma after a pair.
     let mut after_comma = false;
     loop {
-        if LAX {
-            at = skip_blanks(bytes, at);
-        }
-        let (name, was_quoted) = match bytes.get(at) {
-            Some(b'}') if after_comma && rules.strict && !LAX => {
-                return Err(Fault::expected(bytes, at, "a label name after the comma"));
+        let name = match plain_label(bytes, at) {
+            Some(name) => {
+                at = name.end as usize + 1;
+                name
             }
-            Some(b'}') => return Ok(at + 1),
-            Some(b'"') => {
-                // In a quoted name, Prometheus takes a newline as it is, in OpenMetrics too.
-                let lines = LAX || !(rules.strict || rules.exemplar);
-                let piece = if lines { quoted::<true>(bytes, at + 1) } else { quoted::<false>(bytes, at + 1) }?;
-                check_utf8(body, piece, "label name")?;
-                at = piece.end as usize + 1;
-                (piece, true)
-            }
-            _ => match label_name(bytes, at) {
-                Some(end) => {
-                    let piece = Piece::new(at, end, false);
-                    at = end;
-                    (piece, false)
+            None => {
+                let head = label_head::<LAX>(body, at, rules, after_comma, metric)?;
+                at = head.next;
+                match head.name {
+                    Some(name) => name,
+                    None if head.is_last => return Ok(at),
+                    None => {
+                        after_comma = true;
+                        continue;
+                    }
                 }
-                None => return Err(Fault::expected(bytes, at, "a label name or a closing brace")),
-            },
+            }
         };
-        if LAX {
-            at = skip_blanks(bytes, at);
-        }
-        match bytes.get(at) {
-            Some(b'=') => at += 1,
-            Some(end @ (b',' | b'}')) if was_quoted && !rules.exemplar => {
-                if metric.is_some() {
-                    return Err(Fault::new(name.start as usize, ParseErrorKind::SecondMetricName));
-                }
-                *metric = Some(name);
-                at += 1;
-                if *end == b'}' {
-                    return Ok(at);
-                }
-                after_comma = true;
-                continue;
-            }
-            _ => return Err(Fault::expected(bytes, at, "an equals sign")),
-        }
-        if LAX {
-            at = skip_blanks(bytes, at);
-        }
-        if bytes.get(at) != Some(&b'"') {
-            return Err(Fault::expected(bytes, at, "a quoted label value"));
-        }
         let value = quoted::<LAX>(bytes, at + 1)?;
         check_utf8(body, value, "label value")?;
         if spans.len() >= rules.limit {
@@ -199,16 +188,92 @@ pub(crate) fn labels<const LAX: bool>(
         }
         spans.push(LabelSpan { name, value });
         at = value.end as usize + 1;
-        if LAX {
+        if LAX && !matches!(bytes.get(at), Some(b',' | b'}')) {
             at = skip_blanks(bytes, at);
         }
         after_comma = bytes.get(at) == Some(&b',');
         if after_comma {
             at += 1;
-        } else if (rules.strict || !LAX) && bytes.get(at) != Some(&b'}') {
+        } else if bytes.get(at) == Some(&b'}') {
+            return Ok(at + 1);
+        } else if rules.strict || !LAX {
             return Err(Fault::expected(bytes, at, "a comma or a closing brace"));
         }
     }
+}
+
+/// The name of a label that stands as nearly all do: bare, and with nothing between it, the equals sign and the quote.
+#[inline(always)]
+fn plain_label(bytes: &[u8], at: usize) -> Option<Piece> {
+    let end = label_name(bytes, at)?;
+    (bytes.get(end..end + 2) == Some(b"=\"")).then(|| Piece::new(at, end, false))
+}
+
+/// What stands before the value of a label.
+struct LabelHead {
+    /// `None`: there is no value, because this was the metric name or the end.
+    name: Option<Piece>,
+    /// Where the opening quote of the value stands; without a value, what comes next.
+    next: usize,
+    /// The closing brace was read.
+    is_last: bool,
+}
+
+/// Reads up to the value of a label in any form.
+fn label_head<const LAX: bool>(
+    body: Body<'_>,
+    mut at: usize,
+    rules: LabelRules,
+    after_comma: bool,
+    metric: &mut Option<Piece>,
+) -> Result<LabelHead, Fault> {
+    let bytes = body.bytes;
+    if LAX {
+        at = skip_blanks(bytes, at);
+    }
+    let (name, was_quoted) = match bytes.get(at) {
+        Some(b'}') if after_comma && rules.strict && !LAX => {
+            return Err(Fault::expected(bytes, at, "a label name after the comma"));
+        }
+        Some(b'}') => return Ok(LabelHead { name: None, next: at + 1, is_last: true }),
+        Some(b'"') => {
+            // In a quoted name, Prometheus takes a newline as it is, in OpenMetrics too.
+            let lines = LAX || !(rules.strict || rules.exemplar);
+            let piece = if lines { quoted::<true>(bytes, at + 1) } else { quoted::<false>(bytes, at + 1) }?;
+            check_utf8(body, piece, "label name")?;
+            at = piece.end as usize + 1;
+            (piece, true)
+        }
+        _ => match label_name(bytes, at) {
+            Some(end) => {
+                let piece = Piece::new(at, end, false);
+                at = end;
+                (piece, false)
+            }
+            None => return Err(Fault::expected(bytes, at, "a label name or a closing brace")),
+        },
+    };
+    if LAX {
+        at = skip_blanks(bytes, at);
+    }
+    match bytes.get(at) {
+        Some(b'=') => at += 1,
+        Some(end @ (b',' | b'}')) if was_quoted && !rules.exemplar => {
+            if metric.is_some() {
+                return Err(Fault::new(name.start as usize, ParseErrorKind::SecondMetricName));
+            }
+            *metric = Some(name);
+            return Ok(LabelHead { name: None, next: at + 1, is_last: *end == b'}' });
+        }
+        _ => return Err(Fault::expected(bytes, at, "an equals sign")),
+    }
+    if LAX {
+        at = skip_blanks(bytes, at);
+    }
+    if bytes.get(at) != Some(&b'"') {
+        return Err(Fault::expected(bytes, at, "a quoted label value"));
+    }
+    Ok(LabelHead { name: Some(name), next: at, is_last: false })
 }
 
 #[inline(always)]
