@@ -6,6 +6,8 @@
 //! value:  0 -> same   10 -> bits of the last window            11 -> 5 bits leading, 6 bits length, bits
 //! ```
 
+use std::mem::MaybeUninit;
+
 use ferula_model::{Columns, STALE_MARKER, TimeRange};
 
 use super::bits::{BitReader, PutBits, StagedBits, fits, signed};
@@ -160,22 +162,28 @@ fn put_dod(writer: &mut StagedBits, dod: i64) {
 /// See [`ChunkError`].
 pub fn decode(bytes: &[u8], range: TimeRange, columns: &mut Columns) -> Result<(), ChunkError> {
     let mut samples = Samples::new(bytes)?;
-    let from = columns.times.len();
     // A sample takes two bits at least.
     let room = usize::from(samples.left).min(bytes.len() * 4);
-    columns.times.resize(from + room, 0);
-    columns.values.resize(from + room, 0.0);
-    let times = columns.times.get_mut(from..).unwrap_or_default();
-    let values = columns.values.get_mut(from..).unwrap_or_default();
+    columns.times.reserve(room);
+    columns.values.reserve(room);
+    let (from, values_from) = (columns.times.len(), columns.values.len());
+    let times = columns.times.spare_capacity_mut().get_mut(..room).unwrap_or_default();
+    let values = columns.values.spare_capacity_mut().get_mut(..room).unwrap_or_default();
     let mut written = 0;
     let result = samples.write(times, values, range.max.as_millis(), &mut written);
-    columns.times.truncate(from + written);
-    columns.values.truncate(from + written);
+    // SAFETY: `write` has filled the first `written` slots of both. To fill all of them with zeros before took 5 % of the time
+    // (2026-11-29).
+    unsafe {
+        columns.times.set_len(from + written);
+        columns.values.set_len(values_from + written);
+    }
     let min = range.min.as_millis();
-    let early = columns.times.get(from..).unwrap_or_default().partition_point(|time| *time < min);
-    if early > 0 {
+    let decoded = columns.times.get(from..).unwrap_or_default();
+    // Most chunks begin within the range.
+    if decoded.first().is_some_and(|first| *first < min) {
+        let early = decoded.partition_point(|time| *time < min);
         columns.times.drain(from..from + early);
-        columns.values.drain(from..from + early);
+        columns.values.drain(values_from..values_from + early);
     }
     if !columns.starts.is_empty() {
         columns.starts.resize(columns.times.len(), 0);
@@ -202,12 +210,12 @@ impl<'a> Samples<'a> {
 
     /// Writes the samples up to the time `max`: the first two as they come, the others in a loop in which what is usual
     /// costs a branch that is foreseen and no more, so that the next sample need not wait for the bits of this one. Counts
-    /// in `written` what was written before an error.
+    /// in `written` what was written before an error: so many slots of both are filled, from the first on.
     #[inline(never)]
     fn write(
         &mut self,
-        times: &mut [i64],
-        values: &mut [f64],
+        times: &mut [MaybeUninit<i64>],
+        values: &mut [MaybeUninit<f64>],
         max: i64,
         written: &mut usize,
     ) -> Result<(), ChunkError> {
@@ -215,7 +223,7 @@ impl<'a> Samples<'a> {
             let Some((at, value)) = self.next()?.filter(|(at, _)| *at <= max) else { return Ok(()) };
             let slots = times.get_mut(*written).zip(values.get_mut(*written));
             let Some((time_slot, value_slot)) = slots else { return Ok(()) };
-            (*time_slot, *value_slot) = (at, value);
+            (*time_slot, *value_slot) = (MaybeUninit::new(at), MaybeUninit::new(value));
             *written += 1;
         }
         let (times, values) = (times.get_mut(2..).unwrap_or_default(), values.get_mut(2..).unwrap_or_default());
@@ -276,7 +284,7 @@ impl<'a> Samples<'a> {
                 if time > max {
                     break 'samples Ok(());
                 }
-                (*time_slot, *value_slot) = (time, f64::from_bits(value));
+                (*time_slot, *value_slot) = (MaybeUninit::new(time), MaybeUninit::new(f64::from_bits(value)));
                 count += 1;
             }
             // There are slots for as many samples as the bytes can have.
