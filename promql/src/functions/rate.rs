@@ -134,7 +134,8 @@ impl Extrapolator {
         if far_from_zero || !self.kind.is_counter {
             return *factor;
         }
-        stretch.not_below_zero(first, change).factor(self.range, self.kind)
+        let bounded = stretch.not_below_zero(first, change);
+        if bounded.to_start == stretch.to_start { *factor } else { bounded.factor(self.range, self.kind) }
     }
 }
 
