@@ -1,10 +1,11 @@
 //! Writing a log: one write per commit.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{FRAGMENT_HEADER, PAGE_BYTES, segment_name};
-use crate::fs::{Context, File, Fs, FsError, create_durably};
+use crate::fs::{Context, File, Fs, FsError, create_durably, sync_file};
 
 /// How records are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct WalWriter {
     segment_bytes: u64,
     compression: WalCompression,
     segment: Segment,
+    /// Files before the segment that a process left behind when it died: they may not be durable yet.
+    earlier: Vec<PathBuf>,
     /// Fragments that are not written yet, and where they belong.
     pending: Vec<u8>,
     compressor: Compressor,
@@ -40,6 +43,28 @@ pub struct WalWriter {
     /// Fragments of records.
     pub(crate) parts: u64,
     pub(crate) pages: u64,
+}
+
+/// Files of a log that may not be durable.
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    earlier: Vec<PathBuf>,
+    path: PathBuf,
+    file: Arc<dyn File>,
+}
+
+impl Unsynced {
+    /// Makes them durable, in the order of the log.
+    pub(crate) fn sync(&self, fs: &dyn Fs) -> Result<(), FsError> {
+        for path in &self.earlier {
+            match sync_file(fs, path) {
+                // A checkpoint stands for it now.
+                Err(error) if error.source.kind() == ErrorKind::NotFound => {}
+                synced => synced?,
+            }
+        }
+        self.file.sync().context("sync", &self.path)
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +98,7 @@ impl WalWriter {
             segment_bytes: (segment_bytes / PAGE_BYTES as u64).max(1) * PAGE_BYTES as u64,
             compression,
             segment,
+            earlier: Vec::new(),
             pending: Vec::new(),
             compressor: Compressor { snappy: snap::raw::Encoder::new(), packed: Vec::new() },
             bytes_logged: 0,
@@ -82,6 +108,12 @@ impl WalWriter {
             parts: 0,
             pages: 0,
         })
+    }
+
+    /// Says which files of the log may not be durable: they become so with the first [`sync`](Self::sync), before what comes
+    /// after them. Nobody who only reads need wait for that.
+    pub(crate) fn after(self, earlier: Vec<PathBuf>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// The number of the segment that is being written.
@@ -224,13 +256,20 @@ impl WalWriter {
     /// # Errors
     ///
     /// See [`FsError`]; what is durable is then unknown, and the log must not be written to any more.
-    pub fn sync(&self) -> Result<(), FsError> {
-        self.segment.file.sync().context("sync", &self.segment.path)
+    pub fn sync(&mut self) -> Result<(), FsError> {
+        self.unsynced().sync(&*self.fs)?;
+        self.earlier_are_durable();
+        Ok(())
     }
 
-    /// The current segment's file, to sync it without holding the writer.
-    pub(crate) fn file(&self) -> (Arc<dyn File>, PathBuf) {
-        (Arc::clone(&self.segment.file), self.segment.path.clone())
+    /// What [`sync`](Self::sync) makes durable, to do it without holding the writer. When it is done, the writer is told.
+    pub(crate) fn unsynced(&self) -> Unsynced {
+        let Segment { path, file, .. } = &self.segment;
+        Unsynced { earlier: self.earlier.clone(), path: path.clone(), file: Arc::clone(file) }
+    }
+
+    pub(crate) fn earlier_are_durable(&mut self) {
+        self.earlier.clear();
     }
 
     /// Seals the current segment (fills its last page, makes it durable) and begins the next one. Gives its number.

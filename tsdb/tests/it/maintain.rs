@@ -9,7 +9,7 @@ use ferula_model::{
 };
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
-use ferula_tsdb::{Db, DbBuilder, Missing, Reload};
+use ferula_tsdb::{Db, DbBuilder, Durability, Missing, Reload};
 
 /// Length of a block: 100 s.
 const RANGE: i64 = 100_000;
@@ -291,6 +291,27 @@ fn appends_and_queries_go_on_during_maintenance() {
     });
     let _ = tick(&db);
     assert!(everything(&db).iter().all(|(_, samples)| samples.len() == 2000));
+}
+
+#[test]
+fn a_log_that_processes_left_behind_becomes_durable_with_what_comes_after_it() {
+    for durability in [Durability::Os, Durability::Always] {
+        let disk = MemFs::new();
+        // Processes that die one after the other, each with a segment of its own.
+        for time in 0..3 {
+            let db = builder(&disk).fs(Arc::new(disk.session())).open().unwrap();
+            append(&db, "a", time, 1.0).unwrap();
+            disk.crash(Crash::Process);
+        }
+        let open = || builder(&disk).fs(Arc::new(disk.session())).durability(durability).open().unwrap();
+        let db = open();
+        append(&db, "a", 3, 1.0).unwrap();
+        if durability == Durability::Os {
+            db.sync().unwrap();
+        }
+        disk.crash(Crash::PowerLossKeepNothing);
+        assert_eq!(everything(&open())[0].1.len(), 4, "{durability:?}");
+    }
 }
 
 #[test]

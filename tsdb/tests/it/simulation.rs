@@ -527,10 +527,15 @@ impl World {
     fn begin_anew(&mut self, report: &ferula_tsdb::ReplayReport) {
         assert_eq!(report.bad_records, 0, "{}", self.story());
         self.settle("opened");
+        // What came back did so from a log that need not be durable.
+        self.unsynced.append(&mut self.doubtful);
         for (place, bits) in std::mem::take(&mut self.perhaps) {
+            let is_known = |bits| self.known.get(&place.1).and_then(|samples| samples.get(&place.0)) == Some(bits);
+            if bits.iter().any(is_known) {
+                self.unsynced.insert(place.clone());
+            }
             self.hide(place, bits);
         }
-        self.doubtful.clear();
         self.is_faulty = false;
     }
 

@@ -1,6 +1,6 @@
 //! Writes a batch to the logs: all of it or nothing, and durable when the host's choice says so.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use ferula_model::{CommitError, Timestamp, millis};
 
 use super::batch::{Batch, Floats, HistogramItem};
 use crate::db::Durability;
-use crate::fs::{Context, Fs, FsError, sync_file};
+use crate::fs::FsError;
 use crate::head::Head;
 use crate::head::exemplars::record_of;
 use crate::head::replay::ReplayReport;
@@ -56,17 +56,25 @@ impl Head {
             let options = self.options.read();
             (options.segment_bytes, options.compression, options.late_window > 0 || options.backfill)
         };
-        let begin =
-            |late: bool, next| WalWriter::begin(Arc::clone(&self.fs), &self.log_dir(late), next, bytes, compression);
-        for late in [false, true] {
-            if !report.is_durable[usize::from(late)] {
-                unsynced(&*self.fs, &self.log_dir(late))?.iter().try_for_each(|path| sync_file(&*self.fs, path))?;
-            }
-        }
+        let begin = |late: bool, next| {
+            let dir = self.log_dir(late);
+            // Any of them: more than one process may have died over this log.
+            let earlier: Vec<PathBuf> = segments(&*self.fs, &dir)?.into_iter().map(|(_, path)| path).collect();
+            let log = WalWriter::begin(Arc::clone(&self.fs), &dir, next, bytes, compression)?;
+            Ok((!earlier.is_empty(), log.after(earlier)))
+        };
         let mut commit = self.commit.lock();
-        commit.wal = Some(begin(false, report.next_segment)?);
+        let (wal_unsynced, wal) = begin(false, report.next_segment)?;
+        commit.wal = Some(wal);
+        commit.unsynced = wal_unsynced;
         if late || report.next_late_segment > 0 {
-            commit.wbl = Some(begin(true, report.next_late_segment)?);
+            let (wbl_unsynced, wbl) = begin(true, report.next_late_segment)?;
+            commit.wbl = Some(wbl);
+            commit.unsynced |= wbl_unsynced;
+        }
+        // What readers see as deleted must not return, even if the process that deleted it died before the log was durable.
+        if report.deletes {
+            sync_logs(&mut commit)?;
         }
         commit.synced_at = self.clock.now().as_millis();
         Ok(())
@@ -188,14 +196,15 @@ impl Head {
             if !std::mem::take(&mut commit.unsynced) {
                 return Ok(());
             }
-            // Segments before these were synced when they were sealed.
-            [&commit.wal, &commit.wbl].map(|log| log.as_ref().map(WalWriter::file))
+            [&commit.wal, &commit.wbl].map(|log| log.as_ref().map(WalWriter::unsynced))
         };
         let began = self.clock.now();
-        for (file, path) in files.into_iter().flatten() {
-            let synced = file.sync().context("sync", &path);
+        for files in files.into_iter().flatten() {
+            let synced = files.sync(&*self.fs);
             synced.inspect_err(|error| self.commit.lock().broken = Some(format!("{error}; reopen the database")))?;
         }
+        let Commit { wal, wbl, .. } = &mut *self.commit.lock();
+        [wal, wbl].into_iter().flatten().for_each(WalWriter::earlier_are_durable);
         self.note_sync(began);
         Ok(())
     }
@@ -210,17 +219,11 @@ pub(in crate::head) fn sync_logs(commit: &mut Commit) -> Result<(), FsError> {
     if !commit.unsynced {
         return Ok(());
     }
-    for wal in [&commit.wal, &commit.wbl].into_iter().flatten() {
+    for wal in [&mut commit.wal, &mut commit.wbl].into_iter().flatten() {
         wal.sync()?;
     }
     commit.unsynced = false;
     Ok(())
-}
-
-/// The files of a log that may not be durable yet, because a process died when it was writing them: the last segment, and
-/// the one before it if the next one had been created but not begun. The others were synced when they were sealed.
-pub(in crate::head) fn unsynced(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, FsError> {
-    Ok(segments(fs, dir)?.into_iter().rev().take(2).map(|(_, path)| path).collect())
 }
 
 /// Logs the floats that are, or are not, late; says whether there are others.

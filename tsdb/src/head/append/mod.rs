@@ -19,7 +19,7 @@ use ferula_model::{
 pub(super) use self::apply::Applied;
 use self::batch::Batch;
 pub(super) use self::batch::{FloatItem, FloatItems, HistogramItem};
-pub(super) use self::log::{Commit, sync_logs, unsynced};
+pub(super) use self::log::{Commit, sync_logs};
 use super::series::Kind;
 use super::verdict::{Verdict, Window, judge};
 use super::{Head, StartStorage};

@@ -1,16 +1,15 @@
-//! Reading ahead: the bytes of the log become records on a thread of their own, while another makes its files durable.
+//! Reading ahead: the bytes of the log become records on a thread of their own.
 //!
 //! Records of series are the longest of a log and the dearest to read, so this thread takes them apart too and hashes the
 //! label sets ([`labels`](super::labels)).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::ReplayError;
 use super::labels::{LabelReader, LabelSets, Set};
-use crate::fs::{Fs, FsError, sync_file};
+use crate::fs::Fs;
 use crate::head::table::Table;
 use crate::wal::format::{self, RecordType};
 use crate::wal::reader::{Corruption, ReadError, WalReader};
@@ -97,25 +96,20 @@ pub(super) struct Ahead<'scope> {
     receive: Receiver<Batch>,
     give_back: SyncSender<Batch>,
     thread: ScopedJoinHandle<'scope, End>,
-    sync: ScopedJoinHandle<'scope, Result<(), FsError>>,
 }
 
 impl<'scope> Ahead<'scope> {
-    /// Begins to read, and to make the files `unsynced` durable: whoever waits for the records need not wait for the disk too.
     pub(super) fn start(
         scope: &'scope Scope<'scope, '_>,
         fs: &Arc<dyn Fs>,
         table: &'scope Table,
         reader: WalReader,
-        unsynced: Vec<PathBuf>,
     ) -> Self {
         let (send, receive) = sync_channel(WAITING);
         let (give_back, spare) = sync_channel(WAITING);
         let fs = Arc::clone(fs);
-        let to_sync = Arc::clone(&fs);
-        let sync = scope.spawn(move || unsynced.iter().try_for_each(|path| sync_file(&*to_sync, path)));
         let thread = scope.spawn(move || read(&*fs, table, reader, &send, &spare));
-        Self { receive, give_back, thread, sync }
+        Self { receive, give_back, thread }
     }
 
     /// The next records; `None` at the end of the log, or where it is damaged.
@@ -132,9 +126,7 @@ impl<'scope> Ahead<'scope> {
     /// How the log ended.
     pub(super) fn finish(self) -> End {
         drop(self.receive);
-        let (end, synced) = (self.thread.join(), self.sync.join());
-        synced.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

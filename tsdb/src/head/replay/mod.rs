@@ -25,7 +25,7 @@ use ferula_model::{Exemplar, Labels};
 use hashbrown::HashMap;
 
 use super::Head;
-use super::append::{FloatItem, HistogramItem, unsynced};
+use super::append::{FloatItem, HistogramItem};
 use super::chunks::StoredChunk;
 use super::index::PackedLabels;
 use super::series::{Kind, MappedChunk, Page};
@@ -164,12 +164,10 @@ impl Pass<'_> {
         if reader.is_empty() {
             return Ok(());
         }
-        // A checkpoint was made durable before it got its name.
-        let unsynced = if is_checkpoint { Vec::new() } else { unsynced(&*fs, dir)? };
         let (head, late) = (self.head, self.late);
         let damage = std::thread::scope(|scope| {
             let mut workers = Workers::start(scope, head, late);
-            let mut ahead = Ahead::start(scope, &fs, &head.table, reader, unsynced);
+            let mut ahead = Ahead::start(scope, &fs, &head.table, reader);
             let mut floats = Vec::new();
             while let Some(batch) = ahead.next() {
                 for record in batch.records() {
@@ -197,8 +195,6 @@ impl Pass<'_> {
             let lost = repair(&*fs, dir, &damage)?;
             tracing::warn!(%damage, bytes = lost.bytes, segments = lost.segments, "the log was cut");
             self.report.damage.push((damage, lost));
-        } else if !is_checkpoint {
-            self.report.is_durable[usize::from(late)] = true;
         }
         Ok(())
     }
@@ -378,6 +374,7 @@ impl Pass<'_> {
     fn tombstones(&mut self, record: &[u8], workers: &mut Workers<'_>) -> Result<(), format::RecordError> {
         let mut items = Vec::new();
         let result = format::read_tombstones(record, &mut items);
+        self.report.deletes = true;
         if self.late {
             for item in items {
                 let series = self.number(item.series);

@@ -46,10 +46,10 @@ pub struct ReplayReport {
     pub from_snapshot: bool,
     /// Head chunk files that were damaged; what they held was taken from the log.
     pub damaged_chunk_files: u64,
-    /// Whether the files of the log, and of that of late samples, are known to be durable.
-    pub(crate) is_durable: [bool; 2],
     pub(crate) next_segment: u64,
     pub(crate) next_late_segment: u64,
+    /// Whether something in the log deletes samples.
+    pub(crate) deletes: bool,
 }
 
 /// Items of a log whose series no record had introduced, by their kind.
