@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+/// A head, a piece of the body and its end ring once each; more than this is no conversation.
+const ROUNDS_MAX: usize = 8;
+
 /// Wakes a task from outside, and lets it go on from inside.
 pub(super) struct Bell {
     state: Arc<State>,
@@ -35,7 +38,9 @@ impl Bell {
         done
     }
 
-    /// Does a round of work, and another one as long as the bell rang during the last and there is no outcome.
+    /// Does a round of work, and some more as long as the bell rang during the last and there is no outcome. A bell that
+    /// does not stop means that the task's turn is over (as tokio's budget says it, outside its threads); it is woken for
+    /// another one.
     pub(super) fn work<T>(&self, context: &Context<'_>, mut round: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let state = &*self.state;
         {
@@ -43,7 +48,7 @@ impl Bell {
             task.clone_from(context.waker());
         }
         let mut inside = Context::from_waker(&self.waker);
-        loop {
+        for _ in 0..ROUNDS_MAX {
             state.is_working.store(true, Ordering::SeqCst);
             state.rang.store(false, Ordering::SeqCst);
             let outcome = round(&mut inside);
@@ -53,6 +58,8 @@ impl Bell {
                 return outcome;
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -107,5 +114,10 @@ mod tests {
         assert_eq!((outcome, woken.0.load(Ordering::SeqCst)), (Poll::Ready(7), 1));
         bell.silently(|| bell.waker.wake_by_ref());
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        let outcome = bell.work(&outside, |inside| {
+            inside.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert_eq!((outcome, woken.0.load(Ordering::SeqCst)), (Poll::Pending, 2), "another turn");
     }
 }

@@ -68,6 +68,16 @@ async fn a_line_asks_over_one_connection() {
     assert_eq!(accepted.load(Ordering::SeqCst), 2);
 }
 
+/// Outside the threads of the runtime, a task that has used up its turn is woken while it still runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_long_body_is_read_in_turns() {
+    let (server, _) = counting_server(|_| text(vec![b'x'; 80 << 20])).await;
+    let (request, limits) = (get(format!("http://{server}/")), LIMITS.body_bytes_max(1 << 30));
+    let mut buffer = BodyBuffer::default();
+    line().send_into(request, &limits, &mut buffer).await.unwrap();
+    assert_eq!(buffer.as_slice().len(), 80 << 20);
+}
+
 #[tokio::test]
 async fn another_server_is_asked_over_another_connection() {
     let (one, _) = counting_server(|_| text("one")).await;
