@@ -72,6 +72,7 @@ impl HttpFetch {
         let request = Request::get(&wanted.url)
             .header(header::ACCEPT, &wanted.accept)
             .header(header::ACCEPT_ENCODING, if wanted.gzip { "gzip" } else { "identity" })
+            .header(header::USER_AGENT, USER_AGENT)
             .header("X-Prometheus-Scrape-Timeout-Seconds", wanted.timeout.as_secs_f64().to_string())
             .body(Bytes::new())
             .map_err(|error| FetchError::Other(format!("invalid URL {:?}: {error}", wanted.url)))?;
