@@ -12,7 +12,7 @@ pub struct WalReader {
     current: Option<Current>,
     /// The fragments of a record, put together.
     joined: Vec<u8>,
-    /// The record, unpacked.
+    /// The record, unpacked, and what is left of longer ones behind it.
     record: Vec<u8>,
     snappy: snap::raw::Decoder,
     bytes_read: u64,
@@ -129,12 +129,12 @@ impl WalReader {
             let start = current.next;
             let read = read_record(&current.map, &mut current.next, &mut self.joined);
             let unpacked = read.and_then(|record| match record {
-                Some((flag, record)) => unpack(flag, record, &mut self.record, &mut self.snappy).map(|()| true),
-                None => Ok(false),
+                Some((flag, record)) => unpack(flag, record, &mut self.record, &mut self.snappy).map(Some),
+                None => Ok(None),
             });
             match unpacked {
-                Ok(true) => return Ok(Some(&self.record)),
-                Ok(false) => {
+                Ok(Some(length)) => return Ok(self.record.get(..length)),
+                Ok(None) => {
                     if !self.advance(fs)? {
                         return Ok(None);
                     }
@@ -207,27 +207,33 @@ fn read_record<'a>(
     }
 }
 
-/// Unpacks a record into `out`.
-fn unpack(flag: u8, record: &[u8], out: &mut Vec<u8>, snappy: &mut snap::raw::Decoder) -> Result<(), &'static str> {
-    match flag {
-        0 => {
-            out.clear();
-            out.extend_from_slice(record);
-        }
-        0x08 => {
-            let length = snap::raw::decompress_len(record).map_err(|_| "snappy length")?;
-            // Snappy cannot expand by more than this: a wrong length must not allocate.
-            if length > RECORD_BYTES_MAX.min(record.len().saturating_mul(64) + 64) {
-                return Err("snappy length");
-            }
-            out.resize(length, 0);
-            snappy.decompress(record, out).map_err(|_| "snappy data")?;
-        }
+/// Unpacks a record to the beginning of `out`, which keeps its length if it is longer. Gives the record's length.
+fn unpack(flag: u8, record: &[u8], out: &mut Vec<u8>, snappy: &mut snap::raw::Decoder) -> Result<usize, &'static str> {
+    let length = match flag {
+        0 => record.len(),
+        0x08 => snap::raw::decompress_len(record).map_err(|_| "snappy length")?,
         #[cfg(feature = "zstd")]
-        0x10 => *out = zstd::bulk::decompress(record, RECORD_BYTES_MAX >> 3).map_err(|_| "zstd data")?,
+        0x10 => {
+            *out = zstd::bulk::decompress(record, RECORD_BYTES_MAX >> 3).map_err(|_| "zstd data")?;
+            return Ok(out.len());
+        }
         _ => return Err("unknown compression"),
+    };
+    // Snappy cannot expand by more than this: a wrong length must not allocate.
+    if length > RECORD_BYTES_MAX.min(record.len().saturating_mul(64) + 64) {
+        return Err("snappy length");
     }
-    Ok(())
+    if out.len() < length {
+        out.resize(length, 0);
+    }
+    let place = out.get_mut(..length).unwrap_or_default();
+    match flag {
+        0 => place.copy_from_slice(record),
+        _ => {
+            snappy.decompress(record, place).map_err(|_| "snappy data")?;
+        }
+    }
+    Ok(length)
 }
 
 /// What [`repair`] cut off.

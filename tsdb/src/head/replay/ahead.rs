@@ -11,7 +11,7 @@ use super::ReplayError;
 use super::labels::{LabelReader, LabelSets, Set};
 use crate::fs::Fs;
 use crate::head::table::Table;
-use crate::wal::format::{self, RecordType};
+use crate::wal::format::RecordType;
 use crate::wal::reader::{Corruption, ReadError, WalReader};
 
 /// Bytes of records after which a batch is handed on, and batches that may wait.
@@ -79,8 +79,8 @@ impl Batch {
     fn add(&mut self, record: &[u8], labels: &mut LabelReader, table: &Table) {
         let Self { records, sets, bytes, .. } = self;
         if RecordType::of(record) == Some(RecordType::Series) {
-            let read = format::read_series_bytes(record, |number, bytes| labels.read(number, bytes, table, sets));
-            records.push(Stored::Series { sets_end: sets.len(), is_sound: read.is_ok() });
+            let is_sound = labels.read(record, table, sets).is_ok();
+            records.push(Stored::Series { sets_end: sets.len(), is_sound });
         } else {
             bytes.extend_from_slice(record);
             records.push(Stored::Other { end: bytes.len() });
