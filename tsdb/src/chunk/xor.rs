@@ -121,8 +121,8 @@ pub(super) fn cut_behind(bytes: &mut Vec<u8>, left: usize) {
     }
 }
 
-/// Bytes of a chunk with one sample of this century.
-pub(super) const FIRST_BYTES: usize = 16;
+/// What a new chunk has room for at least: some samples, for few chunks stay with one.
+pub(super) const FIRST_BYTES: usize = 32;
 
 /// Bytes from which on a chunk grows more slowly.
 const GROWN_BYTES: usize = 128;

@@ -168,13 +168,12 @@ impl Pass<'_> {
         let damage = std::thread::scope(|scope| {
             let mut workers = Workers::start(scope, head, late);
             let mut ahead = Ahead::start(scope, &fs, &head.table, reader);
-            let mut floats = Vec::new();
             while let Some(batch) = ahead.next() {
                 for record in batch.records() {
                     self.report.records += 1;
                     let is_good = match record {
                         Record::Series { sets, is_sound } => self.series(sets) && is_sound,
-                        Record::Other(record) => self.record(record, &mut floats, &mut workers).is_ok(),
+                        Record::Other(record) => self.record(record, &mut workers).is_ok(),
                     };
                     self.report.bad_records += u64::from(!is_good);
                 }
@@ -200,24 +199,16 @@ impl Pass<'_> {
     }
 
     /// Takes in a record that is not one of series.
-    fn record(
-        &mut self,
-        record: &[u8],
-        floats: &mut Vec<FloatRecord>,
-        workers: &mut Workers<'_>,
-    ) -> Result<(), format::RecordError> {
+    fn record(&mut self, record: &[u8], workers: &mut Workers<'_>) -> Result<(), format::RecordError> {
         use RecordType::*;
         match RecordType::of(record) {
             Some(Samples | SamplesV2) => {
-                floats.clear();
-                let result = format::read_floats(record, floats);
-                self.report.samples += floats.len() as u64;
-                for item in floats.iter() {
-                    let series = self.number(item.series);
-                    let start = item.start;
-                    let item = FloatItem { series, late: self.late, time: item.time, value: item.value };
-                    workers.push(item, start);
-                }
+                let mut count = 0;
+                let result = format::each_float(record, |FloatRecord { series, time, start, value }| {
+                    count += 1;
+                    workers.push(FloatItem { series: self.number(series), late: self.late, time, value }, start);
+                });
+                self.report.samples += count;
                 result
             }
             Some(

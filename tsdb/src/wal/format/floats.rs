@@ -88,12 +88,22 @@ fn stage_varint(item: &mut [u8; ITEM_BYTES_MAX], mut used: usize, value: i64) ->
 ///
 /// See [`RecordError`].
 pub fn read_floats(record: &[u8], samples: &mut Vec<FloatRecord>) -> Result<(), RecordError> {
+    each_float(record, |sample| samples.push(sample))
+}
+
+/// Hands out the samples of a record of floats of either version.
+///
+/// # Errors
+///
+/// See [`RecordError`]; the samples before the damage have been handed out.
+#[inline]
+pub(crate) fn each_float(record: &[u8], mut each: impl FnMut(FloatRecord)) -> Result<(), RecordError> {
     let mut bytes = open(record, &[RecordType::Samples, RecordType::SamplesV2])?;
     if RecordType::of(record) == Some(RecordType::SamplesV2) {
         let mut bases = Bases::default();
         while !bytes.is_empty() {
             let (series, time, start) = bases.take(&mut bytes)?;
-            samples.push(FloatRecord { series, time, start, value: bytes.f64()? });
+            each(FloatRecord { series, time, start, value: bytes.f64()? });
         }
         return Ok(());
     }
@@ -101,11 +111,10 @@ pub fn read_floats(record: &[u8], samples: &mut Vec<FloatRecord>) -> Result<(), 
         return Ok(());
     }
     let (series, time) = (bytes.u64()?, bytes.u64()? as i64);
-    samples.reserve(bytes.0.len() / 10);
     while !bytes.is_empty() {
         let series = series.wrapping_add(bytes.varint()? as u64);
         let time = time.wrapping_add(bytes.varint()?);
-        samples.push(FloatRecord { series, time, start: 0, value: bytes.f64()? });
+        each(FloatRecord { series, time, start: 0, value: bytes.f64()? });
     }
     Ok(())
 }

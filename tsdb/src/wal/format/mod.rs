@@ -20,7 +20,7 @@ use thiserror::Error;
 pub(crate) use bytes::{Bytes, put_labels, put_uvarint, text};
 pub use exemplars::{ExemplarRecord, put_exemplars, read_exemplars};
 pub use floats::{FloatRecord, put_floats, read_floats};
-pub(crate) use floats::{put_plain_floats, put_started_floats};
+pub(crate) use floats::{each_float, put_plain_floats, put_started_floats};
 pub use histograms::{HistogramRecord, put_histograms, read_histograms};
 pub(crate) use histograms::{put_histogram, read_histogram};
 pub use markers::{MarkerRecord, put_markers, read_markers};
