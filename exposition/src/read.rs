@@ -81,10 +81,14 @@ impl Reader {
         }
     }
 
-    /// A family with its first metric.
+    /// A family with its first metric. One that is described as the last one is the last one, whatever was said between.
     fn begin(&mut self, family: MetricFamily) {
-        self.metrics.clear();
-        self.families.push(family);
+        let description =
+            |family: &MetricFamily| (family.name.clone(), family.metric_type, family.help.clone(), family.unit.clone());
+        if self.families.last().map(description) != Some(description(&family)) {
+            self.metrics.clear();
+            self.families.push(family);
+        }
     }
 
     fn sample(&mut self, sample: &SampleEvent<'_>) {
