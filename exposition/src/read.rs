@@ -81,11 +81,17 @@ impl Reader {
         }
     }
 
-    /// A family with its first metric. One that is described as the last one is the last one, whatever was said between.
+    /// A family with its first metric. One that is described as the last one is the last one, whatever was said between; a
+    /// help text or unit that is empty is none.
     fn begin(&mut self, family: MetricFamily) {
-        let description =
-            |family: &MetricFamily| (family.name.clone(), family.metric_type, family.help.clone(), family.unit.clone());
-        if self.families.last().map(description) != Some(description(&family)) {
+        let says = |text: &str, last: &str| text.is_empty() || text == last;
+        let is_last = |last: &MetricFamily| {
+            last.name == family.name
+                && last.metric_type == family.metric_type
+                && says(&family.help, &last.help)
+                && says(&family.unit, &last.unit)
+        };
+        if !self.families.last().is_some_and(is_last) {
             self.metrics.clear();
             self.families.push(family);
         }
