@@ -35,11 +35,9 @@ pub fn read_families(body: &[u8], format: Format, options: &ParseOptions) -> Res
     let mut parser = Parser::new(body, format, options);
     while let Some(event) = parser.next() {
         match event? {
-            Event::Help { family, text } => reader.described(&family, |last| *last.help == *text).help = (*text).into(),
-            Event::Type { family, metric_type } => {
-                reader.described(&family, |last| last.metric_type == metric_type).metric_type = metric_type;
-            }
-            Event::Unit { family, unit } => reader.described(&family, |last| *last.unit == *unit).unit = (*unit).into(),
+            Event::Help { family, text } => reader.described(&family).help = (*text).into(),
+            Event::Type { family, metric_type } => reader.described(&family).metric_type = metric_type,
+            Event::Unit { family, unit } => reader.described(&family).unit = (*unit).into(),
             Event::Sample(sample) => reader.sample(&sample),
             Event::Histogram(histogram) => reader.histogram(&histogram),
             Event::Comment(_) => {}
@@ -71,14 +69,19 @@ enum Part {
 }
 
 impl Reader {
-    /// The family that is described: the last one if it has this name and is the `same`, else one that begins with its
-    /// first metric. What has metrics already stays what it is.
-    fn described(&mut self, name: &str, same: impl Fn(&MetricFamily) -> bool) -> &mut MetricFamily {
+    /// The family that is described. It begins with its first metric; what has metrics already stays what it is. What is not
+    /// said anew of the last family is as it was.
+    fn described(&mut self, name: &str) -> &mut MetricFamily {
         let begun = self.described.take().filter(|family| *family.name == *name);
-        match self.families.last_mut().filter(|last| begun.is_none() && *last.name == *name && same(last)) {
-            Some(last) => last,
-            None => self.described.insert(begun.unwrap_or_else(|| MetricFamily::new(name, "", MetricType::Unknown))),
-        }
+        let family = begun.unwrap_or_else(|| {
+            let mut family = MetricFamily::new(name, "", MetricType::Unknown);
+            if let Some(last) = self.families.last().filter(|last| *last.name == *name) {
+                (family.help, family.unit) = (last.help.clone(), last.unit.clone());
+                family.metric_type = last.metric_type;
+            }
+            family
+        });
+        self.described.insert(family)
     }
 
     /// A family with its first metric. One that is described as the last one is the last one, whatever was said between; a
