@@ -6,6 +6,7 @@ mod config;
 mod corpora;
 mod crash;
 mod invariants;
+mod leaving;
 mod monitor;
 mod peers;
 mod program;
