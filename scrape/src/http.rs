@@ -72,6 +72,7 @@ impl HttpFetch {
         let request = Request::get(&wanted.url)
             .header(header::ACCEPT, &wanted.accept)
             .header(header::ACCEPT_ENCODING, if wanted.gzip { "gzip" } else { "identity" })
+            // The client would add it, and make the copy's headers grow each time.
             .header(header::USER_AGENT, USER_AGENT)
             .header("X-Prometheus-Scrape-Timeout-Seconds", wanted.timeout.as_secs_f64().to_string())
             .body(Bytes::new())

@@ -14,8 +14,8 @@ use super::{Api, Request, json};
 /// A range query may have this many steps; more cannot be drawn anyway.
 const POINTS_MAX: i64 = 11_000;
 
-/// A question to the engine.
-pub(super) struct Question<'r> {
+/// What the engine is asked.
+pub(super) struct EngineQuery<'r> {
     query: &'r str,
     times: Times,
     options: QueryOptions,
@@ -28,15 +28,15 @@ enum Times {
 }
 
 /// The value of an expression at one moment: `query`, `time`, `timeout`, `lookback_delta`, `limit`, `stats`.
-pub(super) fn instant<'r>(api: &Api, request: &'r Request) -> Result<Question<'r>, ApiError> {
+pub(super) fn instant<'r>(api: &Api, request: &'r Request) -> Result<EngineQuery<'r>, ApiError> {
     let params = &request.params;
     let limit = params.limit("limit")?;
     let at = params.time("time")?.unwrap_or_else(|| api.clock.now());
-    Ok(Question { query: params.first("query"), times: Times::At(at), options: options(request)?, limit })
+    Ok(EngineQuery { query: params.first("query"), times: Times::At(at), options: options(request)?, limit })
 }
 
 /// The value of an expression over time: `query`, `start`, `end`, `step`, and what [`instant`] takes.
-pub(super) fn range(request: &Request) -> Result<Question<'_>, ApiError> {
+pub(super) fn range(request: &Request) -> Result<EngineQuery<'_>, ApiError> {
     let params = &request.params;
     let limit = params.limit("limit")?;
     let start = params.required_time("start")?;
@@ -56,10 +56,10 @@ pub(super) fn range(request: &Request) -> Result<Question<'_>, ApiError> {
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    Ok(Question { query: params.first("query"), times: Times::Grid(grid), options: options(request)?, limit })
+    Ok(EngineQuery { query: params.first("query"), times: Times::Grid(grid), options: options(request)?, limit })
 }
 
-impl Question<'_> {
+impl EngineQuery<'_> {
     /// The answer.
     pub(super) fn answer(&self, api: &Api, request: &Request) -> Result<Response, ApiError> {
         self.ask(api, request).map_err(refusal)

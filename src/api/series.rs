@@ -11,14 +11,12 @@ use super::{Api, Endpoint, LABEL_VALUES, Request, json, label_name};
 /// The warning of an answer that `limit` cut short.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
-/// So many label sets can be found and written in a moment.
+/// So many label sets, and so many texts, can be found and written in a moment.
 const BRIEF_SERIES: usize = 500;
+const BRIEF_TEXTS: usize = 2_000;
 
 /// The answer with no more label sets than these is written in one piece.
 const WRITTEN_AT_ONCE: usize = 1_000;
-
-/// And so many texts.
-const BRIEF_TEXTS: usize = 2_000;
 
 /// Whether the answer is known to be a short one, made from memory.
 pub(super) fn is_brief(api: &Api, endpoint: Endpoint, request: &Request) -> bool {

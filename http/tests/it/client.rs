@@ -13,9 +13,9 @@ use ferula_http::{
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
-use super::server::{connection, header, serve, text};
+use super::server::{connection, header, listen, serve, serve_unix_once, text};
 
 pub(crate) const LIMITS: Limits = Limits::timeout(Duration::from_secs(20));
 
@@ -134,8 +134,7 @@ async fn one_connection_serves_many_requests() {
 /// A server that gives the first `answers` on each connection it accepts; then it reads one more request, writes
 /// `last` and closes. It counts the requests it read.
 pub(crate) async fn closing_server(answers: &'static [&'static str], last: &'static str) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (listener, url) = listen().await;
     let requests = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&requests);
     tokio::spawn(async move {
@@ -233,11 +232,7 @@ async fn failures_read_like_gos() {
 async fn a_unix_socket_can_stand_for_the_host() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    let listener = UnixListener::bind(&path).unwrap();
-    tokio::spawn(async move {
-        let (socket, _) = listener.accept().await.unwrap();
-        connection(socket, Arc::new(|request| text(header(&request, "host").to_owned()))).await;
-    });
+    serve_unix_once(&path, |request| text(header(&request, "host").to_owned()));
     let client = Client::builder(&HttpClientConfig::default()).unix_socket(&path).build().unwrap();
     assert_eq!(client.send(get("http://name/".into()), &LIMITS).await.unwrap().body(), "name");
 }

@@ -10,11 +10,11 @@ use ferula_http::{BodyBuffer, Client, Error, HttpClientConfig, Limits, Line, Pro
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::client::{LIMITS, OK, closing_server, get, redirect};
-use super::server::{Answer, connection, header, serve, text};
+use super::server::{Answer, connection, header, listen, serve, serve_unix_once, text};
 
 fn line() -> Line {
     Client::new(&HttpClientConfig::default()).unwrap().line()
@@ -172,8 +172,7 @@ async fn a_server_may_restart_between_two_requests() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_end_ends_the_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (listener, url) = listen().await;
     tokio::spawn(async move {
         let mut held = Vec::new();
         for (answer, closes) in [
@@ -210,8 +209,7 @@ async fn an_answer_that_does_not_end_ends_the_connection() {
 
 #[tokio::test]
 async fn bytes_that_nobody_asked_for_end_the_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (listener, url) = listen().await;
     tokio::spawn(async move {
         let mut held = Vec::new();
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -274,11 +272,7 @@ async fn a_line_goes_through_proxies_and_unix_sockets() {
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    let listener = UnixListener::bind(&path).unwrap();
-    tokio::spawn(async move {
-        let (socket, _) = listener.accept().await.unwrap();
-        connection(socket, Arc::new(|request| text(header(&request, "host").to_owned()))).await;
-    });
+    serve_unix_once(&path, |request| text(header(&request, "host").to_owned()));
     let line = Client::builder(&HttpClientConfig::default()).unix_socket(&path).build().unwrap().line();
     for _ in 0..2 {
         assert_eq!(ask(&line, get("http://name/".into())).await.unwrap(), "name");

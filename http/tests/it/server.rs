@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -26,6 +27,22 @@ pub(crate) async fn serve(answer: impl Fn(Request<Incoming>) -> Answer + Send + 
         }
     });
     address
+}
+
+/// Serves the first connection to a unix socket at `path`.
+pub(crate) fn serve_unix_once(path: &Path, answer: impl Fn(Request<Incoming>) -> Answer + Send + Sync + 'static) {
+    let listener = UnixListener::bind(path).unwrap();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        connection(socket, Arc::new(answer)).await;
+    });
+}
+
+/// A free port, and the URL under which it is reached.
+pub(crate) async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    (listener, url)
 }
 
 pub(crate) async fn connection<S, F>(socket: S, answer: Arc<F>)

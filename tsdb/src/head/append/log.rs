@@ -61,17 +61,15 @@ impl Head {
             // Any of them: more than one process may have died over this log.
             let earlier: Vec<PathBuf> = segments(&*self.fs, &dir)?.into_iter().map(|(_, path)| path).collect();
             let log = WalWriter::begin(Arc::clone(&self.fs), &dir, next, bytes, compression)?;
-            Ok((!earlier.is_empty(), log.after(earlier)))
+            Ok(log.after(earlier))
         };
         let mut commit = self.commit.lock();
-        let (wal_unsynced, wal) = begin(false, report.next_segment)?;
-        commit.wal = Some(wal);
-        commit.unsynced = wal_unsynced;
+        commit.wal = Some(begin(false, report.next_segment)?);
         if late || report.next_late_segment > 0 {
-            let (wbl_unsynced, wbl) = begin(true, report.next_late_segment)?;
-            commit.wbl = Some(wbl);
-            commit.unsynced |= wbl_unsynced;
+            commit.wbl = Some(begin(true, report.next_late_segment)?);
         }
+        // It may be durable: to find out costs as much as to make it so.
+        commit.unsynced = true;
         // What readers see as deleted must not return, even if the process that deleted it died before the log was durable.
         if report.deletes {
             sync_logs(&mut commit)?;

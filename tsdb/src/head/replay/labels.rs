@@ -11,14 +11,14 @@ use crate::wal::format::{self, Bytes, RecordError, text};
 /// Label sets, each as its difference to the one before.
 #[derive(Debug, Default)]
 pub(super) struct LabelSets {
-    heads: Vec<Head>,
+    heads: Vec<SetHead>,
     changes: Vec<Change>,
     /// The texts that changed, one after the other.
     texts: String,
 }
 
 #[derive(Debug)]
-struct Head {
+struct SetHead {
     number: u64,
     fingerprint: Fingerprint,
     labels: u32,
@@ -82,7 +82,7 @@ impl LabelSets {
 
     /// Gives back memory that more than so many bytes would need.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
-        self.heads.shrink_to(bytes / size_of::<Head>());
+        self.heads.shrink_to(bytes / size_of::<SetHead>());
         self.changes.shrink_to(bytes / size_of::<Change>());
         self.texts.shrink_to(bytes);
     }
@@ -175,7 +175,7 @@ impl LabelReader {
             std::mem::swap(&mut self.now, &mut self.before);
             self.now.clear();
             self.read_labels(bytes, &mut out.changes, &check)?;
-            out.heads.push(Head {
+            out.heads.push(SetHead {
                 number,
                 fingerprint: table.fingerprint_encoded(&self.now.encoded),
                 labels: self.now.ends.len() as u32,
@@ -188,7 +188,7 @@ impl LabelReader {
             // The next set is not described by half of one.
             self.now.clear();
             out.changes.truncate(out.heads.last().map_or(0, |head| head.changes_end as usize));
-            let last = out.heads.get(first..).and_then(<[Head]>::last);
+            let last = out.heads.get(first..).and_then(<[SetHead]>::last);
             self.texts.truncate(last.map_or(0, |head| head.texts_end - out.texts.len()));
         }
         result
@@ -260,7 +260,8 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    /// A set as numbers: its shape, then the symbol of each value. Each set of a reader must come here, and no symbol may have been given up since its first one.
+    /// A set as numbers: its shape, then the symbol of each value. Each set of a reader must come here, and no symbol may have
+    /// been given up since its first one.
     pub(super) fn pack(&mut self, set: &Set<'_>, index: &mut Index) -> &[u32] {
         let Self { names, packed } = self;
         let mut has_shape = names.len() == set.labels && !packed.is_empty();

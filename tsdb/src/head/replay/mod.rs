@@ -44,9 +44,16 @@ pub use missing::Missing;
 pub use report::{ReplayError, ReplayReport, UnknownItems};
 use workers::{Work, Workers};
 
-/// Postings are filled by so many threads at most, and no thread is started for fewer pages than this.
+/// More threads than this do not help: one thread decodes the log.
 const THREADS_MAX: usize = 8;
+
+/// No thread is started to fill the postings of fewer pages than this.
 const PART_PAGES_MIN: usize = 32;
+
+/// How many threads share what can be shared.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX)
+}
 
 impl Head {
     /// Replays head chunks, checkpoint, log and log of late samples.
@@ -112,15 +119,12 @@ impl Head {
         self.replay.end();
         Ok(report)
     }
-}
 
-impl Head {
     /// Adds all series to the empty posting lists.
     fn fill_postings(&self) {
         let pages: Vec<(u32, &Page)> = self.pages.iter().collect();
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX);
         let parts: Vec<_> = pages
-            .chunks(pages.len().div_ceil(threads).max(PART_PAGES_MIN))
+            .chunks(pages.len().div_ceil(threads()).max(PART_PAGES_MIN))
             .map(|pages| {
                 move |each: &mut dyn FnMut(u32, &[u32])| {
                     for (first, page) in pages {

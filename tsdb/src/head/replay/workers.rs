@@ -17,8 +17,6 @@ use crate::head::series::{MappedChunk, PAGE_SERIES};
 /// Samples in a batch for a worker, and batches that may wait for one.
 const BATCH: usize = 4096;
 const WAITING: usize = 16;
-/// More threads than this do not help: one thread decodes the log.
-const WORKERS_MAX: usize = 8;
 
 pub(super) enum Work {
     Floats(FloatItems),
@@ -36,7 +34,7 @@ pub(super) struct Workers<'scope> {
 impl<'scope> Workers<'scope> {
     /// Starts them, for the log or for that of late samples.
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, head: &'scope Head, late: bool) -> Self {
-        let count = std::thread::available_parallelism().map_or(1, |n| n.get()).min(WORKERS_MAX);
+        let count = super::threads();
         let mut workers = Self { queues: Vec::new(), threads: Vec::new() };
         for _ in 0..count {
             let (send, receive) = sync_channel(WAITING);
