@@ -69,19 +69,21 @@ enum Part {
 }
 
 impl Reader {
-    /// The family that is described. It begins with its first metric; what has metrics already stays what it is. What is not
-    /// said anew of the last family is as it was.
+    /// The family that is described. It begins with its first metric; what has metrics already stays what it is.
     fn described(&mut self, name: &str) -> &mut MetricFamily {
         let begun = self.described.take().filter(|family| *family.name == *name);
-        let family = begun.unwrap_or_else(|| {
-            let mut family = MetricFamily::new(name, "", MetricType::Unknown);
-            if let Some(last) = self.families.last().filter(|last| *last.name == *name) {
-                (family.help, family.unit) = (last.help.clone(), last.unit.clone());
-                family.metric_type = last.metric_type;
-            }
-            family
-        });
+        let family = begun.unwrap_or_else(|| self.anew(name));
         self.described.insert(family)
+    }
+
+    /// A family without metrics. If the last one has this name, it is as that was described, until something else is said.
+    fn anew(&self, name: &str) -> MetricFamily {
+        let mut family = MetricFamily::new(name, "", MetricType::Unknown);
+        if let Some(last) = self.families.last().filter(|last| *last.name == *name) {
+            (family.help, family.unit) = (last.help.clone(), last.unit.clone());
+            family.metric_type = last.metric_type;
+        }
+        family
     }
 
     /// A family with its first metric. One that is described as the last one is the last one, whatever was said between; a
@@ -113,7 +115,7 @@ impl Reader {
             (None, Some(part)) => part,
             (None, None) => {
                 // What fits no family is a family of its own, even if one of this name was there.
-                self.begin(MetricFamily::new(&name, "", MetricType::Unknown));
+                self.begin(MetricFamily { metric_type: MetricType::Unknown, ..self.anew(&name) });
                 Part::Whole
             }
         };
