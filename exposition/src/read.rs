@@ -35,9 +35,9 @@ pub fn read_families(body: &[u8], format: Format, options: &ParseOptions) -> Res
     let mut parser = Parser::new(body, format, options);
     while let Some(event) = parser.next() {
         match event? {
-            Event::Help { family, text } => reader.described(&family).help = (*text).into(),
+            Event::Help { family, text } => say(&mut reader.described(&family).help, &text),
             Event::Type { family, metric_type } => reader.described(&family).metric_type = metric_type,
-            Event::Unit { family, unit } => reader.described(&family).unit = (*unit).into(),
+            Event::Unit { family, unit } => say(&mut reader.described(&family).unit, &unit),
             Event::Sample(sample) => reader.sample(&sample),
             Event::Histogram(histogram) => reader.histogram(&histogram),
             Event::Comment(_) => {}
@@ -55,6 +55,13 @@ struct Reader {
     /// Metrics of the last family by labels and time.
     metrics: HashMap<(Labels, Option<Timestamp>), usize>,
     buffer: LabelBuffer,
+}
+
+/// Takes over a help text or unit. An empty one cannot be written: it says nothing, and what was said before holds.
+fn say(slot: &mut Arc<str>, text: &str) {
+    if !text.is_empty() {
+        *slot = text.into();
+    }
 }
 
 /// What a sample is within its family.
@@ -86,15 +93,13 @@ impl Reader {
         family
     }
 
-    /// A family with its first metric. One that is described as the last one is the last one, whatever was said between; a
-    /// help text or unit that is empty is none.
+    /// A family with its first metric. One that is described as the last one is the last one, whatever was said between.
     fn begin(&mut self, family: MetricFamily) {
-        let says = |text: &str, last: &str| text.is_empty() || text == last;
         let is_last = |last: &MetricFamily| {
             last.name == family.name
                 && last.metric_type == family.metric_type
-                && says(&family.help, &last.help)
-                && says(&family.unit, &last.unit)
+                && last.help == family.help
+                && last.unit == family.unit
         };
         if !self.families.last().is_some_and(is_last) {
             self.metrics.clear();
