@@ -113,9 +113,14 @@ const JSON: Cow<'static, str> = Cow::Borrowed("application/json");
 impl Response {
     /// `data` (JSON) in the envelope of a success.
     pub(crate) fn data(data: &[u8]) -> Self {
-        let mut out = Vec::with_capacity(data.len() + 64);
+        Self::written(data.len(), |out| out.extend_from_slice(data))
+    }
+
+    /// What `write` writes (JSON, of some `bytes` bytes) in the envelope of a success.
+    pub(crate) fn written(bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut out = Vec::with_capacity(bytes + 64);
         out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-        out.extend_from_slice(data);
+        write(&mut out);
         out.push(b'}');
         Self { status: StatusCode::OK, content_type: Some(JSON), body: Body::Whole(out.into()), headers: Vec::new() }
     }

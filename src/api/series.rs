@@ -12,7 +12,7 @@ use super::{Api, Endpoint, LABEL_VALUES, Request, json, label_name};
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
 /// So many label sets, and so many texts, can be found and written in a moment.
-const BRIEF_SERIES: usize = 500;
+const BRIEF_SERIES: usize = 1_000;
 const BRIEF_TEXTS: usize = 2_000;
 
 /// The answer with no more label sets than these is written in one piece.
@@ -70,8 +70,7 @@ pub(super) fn series(api: &Api, request: &Request) -> Result<Response, ApiError>
 
 /// The label sets of few series, written without being made first.
 fn label_sets(set: &dyn SeriesSet) -> Response {
-    let mut out = Vec::with_capacity(64 + set.len() * 256);
-    json::list(&mut out, 0..set.len(), |out, index| {
+    let write = |out: &mut Vec<u8>, index| {
         out.push(b'{');
         let mut any = false;
         set.each_label(index, &mut |name, value| {
@@ -83,8 +82,8 @@ fn label_sets(set: &dyn SeriesSet) -> Response {
             json::label(out, value);
         });
         out.push(b'}');
-    });
-    Response::data(&out)
+    };
+    Response::written(set.len() * 256, |out| json::list(out, 0..set.len(), write))
 }
 
 /// The names of labels: `match[]`, `start`, `end`, `limit`.

@@ -107,7 +107,7 @@ struct Extrapolator {
 }
 
 impl Extrapolator {
-    const KNOWN: usize = 64;
+    const KNOWN: usize = 256;
 
     fn new(kind: RateKind, range: i64) -> Self {
         let layout = Layout { before: 0, sampled: 0, after: 0, intervals: 0 };
@@ -122,8 +122,8 @@ impl Extrapolator {
 
     #[inline]
     fn factor(&mut self, layout: Layout, first: f64, change: f64) -> f64 {
-        // Scrapes are late by milliseconds: neighbouring numbers get different places.
-        let slot = &mut self.known[(layout.before + 3 * layout.after) as usize % Self::KNOWN];
+        // Scrapes are early or late by some milliseconds: all pairs of up to 16 neighbouring numbers get places of their own.
+        let slot = &mut self.known[(layout.before + 16 * layout.after) as usize % Self::KNOWN];
         if slot.0 != layout {
             let stretch = Stretch::of(layout);
             *slot = (layout, stretch, stretch.factor(self.range, self.kind));

@@ -237,7 +237,7 @@ impl<'a> Samples<'a> {
             leading => (64 - u32::from(leading) - u32::from(window.trailing), u32::from(window.trailing)),
         };
         let room = times.len().min(values.len()).min(left);
-        let (times, values) = (times.get_mut(..room).unwrap_or_default(), values.get_mut(..room).unwrap_or_default());
+        let (Some(times), Some(values)) = (times.get_mut(..room), values.get_mut(..room)) else { return Ok(()) };
         let mut count = 0;
         let end = 'samples: {
             while let (Some(time_slot), Some(value_slot)) = (times.get_mut(count), values.get_mut(count)) {
@@ -245,38 +245,43 @@ impl<'a> Samples<'a> {
                 if ahead >> 63 == 0 {
                     bits.pass(1);
                     ahead <<= 1;
-                } else if ahead >> 62 == 0b10 {
-                    delta = delta.wrapping_add(signed(ahead << 2 >> 50, 14));
-                    bits.pass(16);
-                    ahead <<= 16;
                 } else {
-                    let (change, count) = large_dod(bits.clone());
-                    delta = delta.wrapping_add(change);
-                    bits.pass(count);
-                    ahead = bits.peek();
+                    if ahead >> 62 == 0b10 {
+                        delta = delta.wrapping_add(signed(ahead << 2 >> 50, 14));
+                        bits.pass(16);
+                        ahead <<= 16;
+                    } else {
+                        let (change, count) = large_dod(bits.clone());
+                        delta = delta.wrapping_add(change);
+                        bits.pass(count);
+                        ahead = bits.peek();
+                    }
+                    if delta <= 0 {
+                        break 'samples Err(NOT_RISING);
+                    }
                 }
-                time = match next_time(time, delta) {
-                    Ok(next) => next,
-                    Err(error) => break 'samples Err(error),
-                };
+                let Some(next) = time.checked_add(delta) else { break 'samples Err(NOT_RISING) };
+                time = next;
                 // At least 33 bits are still in sight.
                 if ahead >> 63 == 0 {
                     bits.pass(1);
                 } else {
-                    let is_new = ahead >> 62 == 0b11;
-                    let leading = (ahead >> 57 & 0x1F) as u32;
-                    // Width 64 is written as 0.
-                    let new_width = ((ahead >> 51 & 0x3F) as u32).wrapping_sub(1) % 64 + 1;
-                    width = if is_new { new_width } else { width };
-                    trailing = if is_new { 64u32.wrapping_sub(leading + new_width) } else { trailing };
-                    if width == 0 {
-                        break 'samples Err(ChunkError::Malformed("a window is used before it is opened"));
+                    if ahead >> 62 == 0b11 {
+                        let leading = (ahead >> 57 & 0x1F) as u32;
+                        // Width 64 is written as 0.
+                        width = ((ahead >> 51 & 0x3F) as u32).wrapping_sub(1) % 64 + 1;
+                        trailing = 64u32.wrapping_sub(leading + width);
+                        if trailing >= 64 {
+                            break 'samples Err(ChunkError::Malformed("a window is wider than a float"));
+                        }
+                        bits.pass(13);
+                    } else {
+                        if width == 0 {
+                            break 'samples Err(ChunkError::Malformed("a window is used before it is opened"));
+                        }
+                        bits.pass(2);
                     }
-                    if trailing >= 64 {
-                        break 'samples Err(ChunkError::Malformed("a window is wider than a float"));
-                    }
-                    bits.pass(if is_new { 13 } else { 2 });
-                    value ^= bits.pass_value(width) << trailing;
+                    value ^= bits.pass_value(width) << (trailing % 64);
                 }
                 if bits.is_past_end() {
                     break 'samples Err(ChunkError::Truncated);
@@ -352,12 +357,14 @@ fn large_dod(mut bits: BitReader<'_>) -> (i64, u32) {
     }
 }
 
+pub(super) const NOT_RISING: ChunkError = ChunkError::Malformed("times do not rise");
+
 /// The next time of a chunk.
 #[inline]
 pub(super) fn next_time(time: i64, delta: i64) -> Result<i64, ChunkError> {
     match time.checked_add(delta) {
         Some(next) if next > time => Ok(next),
-        _ => Err(ChunkError::Malformed("times do not rise")),
+        _ => Err(NOT_RISING),
     }
 }
 

@@ -312,23 +312,9 @@ impl HeadChunks {
         }
     }
 
-    /// Hands encoding and bytes of a stored chunk to `read`.
-    pub(super) fn read<T>(&self, place: u64, read: impl FnOnce(ChunkEncoding, &[u8]) -> T) -> Result<T, StoredError> {
-        let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF);
-        let corrupt = |problem| StoredError::Corrupt { file: number, offset, problem };
-        if place >= self.written_until.load(Ordering::Acquire) {
-            let writer = self.writer.lock();
-            if writer.number == number && offset >= writer.written && !writer.buffer.is_empty() {
-                let from = (offset - writer.written) as usize;
-                let chunk = writer.buffer.get(from..).and_then(parse).ok_or_else(|| corrupt("not in the buffer"))?;
-                let (encoding, data) = (chunk.encoding, chunk.data.to_vec());
-                drop(writer);
-                return Ok(read(encoding, &data));
-            }
-        }
-        let map = self.map(number, offset)?;
-        let chunk = map.get(offset as usize..).and_then(parse).ok_or_else(|| corrupt("chunk is damaged"))?;
-        Ok(read(chunk.encoding, chunk.data))
+    /// Reads stored chunks.
+    pub(super) fn reader(&self) -> ChunkReader<'_> {
+        ChunkReader { chunks: self, file: None }
     }
 
     /// A map of the file that reaches beyond `offset`.
@@ -365,6 +351,76 @@ impl HeadChunks {
         let listed = self.fs.list(&self.dir).unwrap_or_default();
         listed.iter().map(|entry| entry.bytes).sum()
     }
+}
+
+/// Reads the chunks of a series. Most of them lie in one file, which is looked up once.
+pub(super) struct ChunkReader<'a> {
+    chunks: &'a HeadChunks,
+    file: Option<(u32, Map)>,
+}
+
+impl ChunkReader<'_> {
+    /// Hands encoding and bytes of a chunk to `read`.
+    pub(super) fn read<T>(
+        &mut self,
+        place: u64,
+        read: impl FnOnce(ChunkEncoding, &[u8]) -> T,
+    ) -> Result<T, StoredError> {
+        let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF);
+        let corrupt = |problem| StoredError::Corrupt { file: number, offset, problem };
+        if place >= self.chunks.written_until.load(Ordering::Acquire) {
+            let writer = self.chunks.writer.lock();
+            if writer.number == number && offset >= writer.written && !writer.buffer.is_empty() {
+                let from = (offset - writer.written) as usize;
+                let chunk = writer.buffer.get(from..).and_then(parse).ok_or_else(|| corrupt("not in the buffer"))?;
+                let (encoding, data) = (chunk.encoding, chunk.data.to_vec());
+                drop(writer);
+                return Ok(read(encoding, &data));
+            }
+        }
+        let rest = self.file(number, offset)?.get(offset as usize..);
+        let chunk = rest.and_then(parse).ok_or_else(|| corrupt("chunk is damaged"))?;
+        Ok(read(chunk.encoding, chunk.data))
+    }
+
+    /// The map of a file, which reaches beyond `offset`.
+    fn file(&mut self, number: u32, offset: u64) -> Result<&Map, StoredError> {
+        let known = self.file.take().filter(|(file, map)| *file == number && map.len() as u64 > offset);
+        let map = match known {
+            Some((_, map)) => map,
+            None => self.chunks.map(number, offset)?,
+        };
+        Ok(&self.file.insert((number, map)).1)
+    }
+
+    /// Says that a chunk is read next, so that its first bytes come from memory while another one is decoded.
+    #[inline]
+    pub(super) fn announce(&mut self, place: u64) {
+        if place < self.chunks.written_until.load(Ordering::Acquire)
+            && let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF)
+            && let Ok(map) = self.file(number, offset)
+        {
+            let from = offset as usize;
+            prefetch(map.get(from..(from + ANNOUNCED_BYTES).min(map.len())).unwrap_or_default());
+        }
+    }
+}
+
+/// So many bytes of a chunk are announced; those behind them are foreseen by the processor.
+const ANNOUNCED_BYTES: usize = 192;
+
+/// Asks the processor to load these bytes. Where there is no way to ask, they are loaded when they are needed.
+#[inline]
+fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, without an effect on memory whatever the address. A chunk waited for memory for a tenth of the time
+        // that a query over thousands of series takes (2026-11-29).
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 fn file_name(number: u32) -> String {
@@ -444,6 +500,7 @@ mod tests {
             .collect();
         for &(place, i) in &stored {
             chunks
+                .reader()
                 .read(place, |encoding, data| {
                     assert_eq!((encoding, data), (ChunkEncoding::Xor, [i as u8; 200].as_slice()))
                 })
@@ -459,8 +516,8 @@ mod tests {
         let place = chunks.store(9, ChunkEncoding::Xor, (0, 1), false, &[1]);
         assert_eq!(place >> 32, 2, "a new run begins a new file");
         chunks.truncate(u32::MAX).unwrap();
-        assert!(chunks.read(stored[0].0, |_, _| ()).is_err());
-        assert!(chunks.read(place, |_, _| ()).is_ok());
+        assert!(chunks.reader().read(stored[0].0, |_, _| ()).is_err());
+        assert!(chunks.reader().read(place, |_, _| ()).is_ok());
     }
 
     #[test]
@@ -561,7 +618,7 @@ mod tests {
         chunks.store(1, ChunkEncoding::Xor, (2, 2), false, &[8; 50]);
         assert_eq!(place >> 32, 2);
         assert!(!disk.exists(Path::new("c/000002")));
-        chunks.read(place, |_, data| assert_eq!(data, [7; BUFFER_BYTES])).unwrap();
+        chunks.reader().read(place, |_, data| assert_eq!(data, [7; BUFFER_BYTES])).unwrap();
         disk.fail_syncs(true);
         chunks.flush();
         assert!(!disk.exists(Path::new("c/000002")), "the first file still cannot be made durable");

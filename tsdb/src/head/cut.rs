@@ -196,9 +196,10 @@ impl Head {
             && (gathered.open_encoding.is_none() || within(open.0, open.1))
             && !self.has_deletions(number, min, max);
         if is_plain {
+            let mut chunks = self.chunks.reader();
             for chunk in &gathered.mapped {
                 let (min_time, max_time) = (chunk.min_time, chunk.max_time);
-                let copied = self.chunks.read(chunk.place, |encoding, bytes| {
+                let copied = chunks.read(chunk.place, |encoding, bytes| {
                     writer.chunk(NewChunk { min_time, max_time, encoding, bytes })
                 });
                 match copied {

@@ -11,7 +11,7 @@ use ferula_model::{Columns, Matcher, TimeRange};
 use super::Head;
 use super::append::sync_logs;
 use super::late::Late;
-use super::select::late_of;
+use super::select::{decode_stored, late_of};
 use super::series::MappedChunk;
 use crate::block::Interval;
 use crate::columns::{Mark, retain_from};
@@ -102,7 +102,7 @@ impl Head {
     /// What is left of a late chunk without the samples between two times.
     fn without(&self, number: u32, chunk: &MappedChunk, min: i64, max: i64) -> Vec<MappedChunk> {
         let mut columns = Columns::default();
-        if let Err(error) = self.decode(number, chunk, TimeRange::ALL, &mut columns) {
+        if let Err(error) = decode_stored(number, &mut self.chunks.reader(), chunk, TimeRange::ALL, &mut columns) {
             // Nobody else could read it either.
             tracing::error!(%error, series = number, "a damaged chunk of late samples is given up");
             self.counters.chunks_damaged.fetch_add(1, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use super::Head;
 use super::append::sync_logs;
 use super::boundary::{self, Boundary};
 use super::late::Late;
-use super::select::late_of;
+use super::select::{decode_stored, late_of};
 use super::series::{Series, range_end};
 use super::tally::Tally;
 use crate::db::Durability;
@@ -167,7 +167,7 @@ impl Head {
             for chunk in chunks.flatten().unwrap_or_default() {
                 columns.clear();
                 // A damaged chunk is reported when its block is written.
-                let _ = self.decode(number, &chunk, TimeRange::ALL, &mut columns);
+                let _ = decode_stored(number, &mut self.chunks.reader(), &chunk, TimeRange::ALL, &mut columns);
                 starts.extend(
                     columns.times.iter().chain(&columns.histogram_times).map(|time| range_end(*time, range) - range),
                 );

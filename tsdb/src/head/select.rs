@@ -5,6 +5,7 @@
 //! whichever are fewer.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use ferula_model::{
@@ -12,7 +13,7 @@ use ferula_model::{
 };
 use smallvec::SmallVec;
 
-use super::chunks::StoredError;
+use super::chunks::{ChunkReader, StoredError};
 use super::index::{Index, Name};
 use super::readers::ReaderGuard;
 use super::series::{MappedChunk, Series};
@@ -70,9 +71,16 @@ impl Head {
     }
 
     fn sort(&self, index: &Index, series: &mut [u32]) {
-        let labels = |number| self.pages.with(number, |series| series.labels.clone()).unwrap_or_default();
-        let mut keyed: Vec<_> = series.iter().map(|&number| (labels(number), number)).collect();
-        keyed.sort_unstable_by(|a, b| index.compare(&a.0, &b.0));
+        // One buffer has the labels of all of them.
+        let mut labels = Vec::new();
+        let place = |&number| {
+            let from = labels.len();
+            self.pages.with(number, |series| labels.extend_from_slice(&series.labels));
+            (from..labels.len(), number)
+        };
+        let mut keyed: Vec<(Range<usize>, u32)> = series.iter().map(place).collect();
+        let labels = |place: &Range<usize>| labels.get(place.clone()).unwrap_or_default();
+        keyed.sort_unstable_by(|a, b| index.compare(labels(&a.0), labels(&b.0)));
         for (slot, (_, number)) in series.iter_mut().zip(keyed) {
             *slot = number;
         }
@@ -380,9 +388,13 @@ impl Head {
             }
             other => other,
         };
+        let mut chunks = self.chunks.reader();
         if wanted.which != Which::Late {
-            for chunk in &gathered.mapped {
-                damage(self.decode(number, chunk, visible, columns))?;
+            for (index, chunk) in gathered.mapped.iter().enumerate() {
+                if let Some(next) = gathered.mapped.get(index + 1) {
+                    chunks.announce(next.place);
+                }
+                damage(decode_stored(number, &mut chunks, chunk, visible, columns))?;
             }
             if let Some(encoding) = gathered.open_encoding {
                 let corrupt = |problem: chunk::ChunkError| corrupt(format!("open chunk of series {number}"), &problem);
@@ -396,7 +408,7 @@ impl Head {
             let mut part = Columns::default();
             for chunk in &gathered.late_mapped {
                 part.clear();
-                damage(self.decode(number, chunk, range, &mut part))?;
+                damage(decode_stored(number, &mut chunks, chunk, range, &mut part))?;
                 merge(&part, &mut late);
             }
             merge(&gathered.late_open, &mut late);
@@ -406,24 +418,6 @@ impl Head {
             append(columns, own);
         }
         Ok(())
-    }
-
-    pub(super) fn decode(
-        &self,
-        number: u32,
-        chunk: &MappedChunk,
-        range: TimeRange,
-        columns: &mut Columns,
-    ) -> Result<(), SelectError> {
-        let place = || format!("head chunk {:06} offset {} of series {number}", chunk.place >> 32, chunk.place as u32);
-        // Chunks are in order by what their headers say; no sample may stand outside of that.
-        let range = TimeRange::new(range.min.max(Timestamp(chunk.min_time)), range.max.min(Timestamp(chunk.max_time)));
-        let decoded = self.chunks.read(chunk.place, |encoding, bytes| chunk::decode(encoding, bytes, range, columns));
-        match decoded {
-            Ok(result) => result.map_err(|problem| corrupt(place(), &problem)),
-            Err(StoredError::Fs(error)) => Err(SelectError::Io { context: error.to_string(), source: error.source }),
-            Err(error) => Err(corrupt(place(), &error)),
-        }
     }
 
     /// Whether everything between two times that came in order is deleted.
@@ -441,6 +435,25 @@ impl Head {
         if let Some(deleted) = tombstones.get(&number) {
             retain_from(columns, mark, false, |time| !deleted.contains(time));
         }
+    }
+}
+
+/// Appends the samples of a stored chunk to `columns`.
+pub(super) fn decode_stored(
+    number: u32,
+    chunks: &mut ChunkReader<'_>,
+    chunk: &MappedChunk,
+    range: TimeRange,
+    columns: &mut Columns,
+) -> Result<(), SelectError> {
+    let place = || format!("head chunk {:06} offset {} of series {number}", chunk.place >> 32, chunk.place as u32);
+    // Chunks are in order by what their headers say; no sample may stand outside of that.
+    let range = TimeRange::new(range.min.max(Timestamp(chunk.min_time)), range.max.min(Timestamp(chunk.max_time)));
+    let decoded = chunks.read(chunk.place, |encoding, bytes| chunk::decode(encoding, bytes, range, columns));
+    match decoded {
+        Ok(result) => result.map_err(|problem| corrupt(place(), &problem)),
+        Err(StoredError::Fs(error)) => Err(SelectError::Io { context: error.to_string(), source: error.source }),
+        Err(error) => Err(corrupt(place(), &error)),
     }
 }
 

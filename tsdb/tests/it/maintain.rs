@@ -171,7 +171,9 @@ fn the_head_waits_for_readers() {
     let before = everything(&db);
     let querier = db.querier(TimeRange::ALL).unwrap();
     let set = querier.select(&SelectHints { sorted: true, ..Default::default() }, &[]).unwrap();
-    assert!(tick(&db).is_waiting);
+    let waiting = tick(&db);
+    assert!(waiting.is_waiting);
+    assert_eq!(waiting.next, Timestamp(1_000), "it looks again soon");
     let mut columns = Columns::default();
     set.read(0, TimeRange::ALL, &mut columns).unwrap();
     assert_eq!(columns.times.len(), before[0].1.len(), "an old reader does not know the block");
@@ -179,7 +181,9 @@ fn the_head_waits_for_readers() {
     assert!(everything(&db) == before, "a new one knows both");
     drop(set);
     drop(querier);
-    assert!(!tick(&db).is_waiting);
+    let done = tick(&db);
+    assert!(!done.is_waiting);
+    assert_eq!(done.next, Timestamp(60_000));
     assert_eq!(db.stats().head.truncations, 1);
     assert!(everything(&db) == before);
 }

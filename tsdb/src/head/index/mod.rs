@@ -113,6 +113,12 @@ impl Index {
 
     /// Compares label sets as [`Labels`] does.
     pub(super) fn compare(&self, a: &[u32], b: &[u32]) -> Ordering {
+        let text = |number| self.symbols.text(number);
+        if a.first() == b.first() {
+            // With the same names the first value that differs decides.
+            let different = a.iter().zip(b).find(|(one, other)| one != other);
+            return different.map_or(Ordering::Equal, |(one, other)| text(*one).cmp(text(*other)));
+        }
         let (mut left, mut right) = (self.pairs(a), self.pairs(b));
         loop {
             let (one, other) = match (left.next(), right.next()) {
@@ -122,7 +128,6 @@ impl Index {
                 (None, Some(_)) => return Ordering::Less,
                 (Some(_), None) => return Ordering::Greater,
             };
-            let text = |number| self.symbols.text(number);
             return text(one.0).cmp(text(other.0)).then_with(|| text(one.1).cmp(text(other.1)));
         }
     }

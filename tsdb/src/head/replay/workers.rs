@@ -12,6 +12,7 @@ use super::UnknownItems;
 use crate::block::tombstones::Interval;
 use crate::head::Head;
 use crate::head::append::{Applied, FloatItem, FloatItems, HistogramItem};
+use crate::head::select::decode_stored;
 use crate::head::series::{MappedChunk, PAGE_SERIES};
 
 /// Samples in a batch for a worker, and batches that may wait for one.
@@ -169,7 +170,7 @@ impl Head {
     /// Late samples of the open chunk are in this one, if it can be read.
     fn attach_late(&self, series: u32, chunk: MappedChunk) {
         let mut columns = Columns::default();
-        if self.decode(series, &chunk, TimeRange::ALL, &mut columns).is_err() {
+        if decode_stored(series, &mut self.chunks.reader(), &chunk, TimeRange::ALL, &mut columns).is_err() {
             return;
         }
         let mut times = columns.times;
