@@ -60,11 +60,18 @@ impl Pages {
     /// Puts a new series in its slot.
     pub(super) fn put(&self, number: u32, series: Series) {
         let mut page = self.page_or_new(number).write();
+        let at = number as usize % PAGE_SERIES;
         if page.is_empty() {
             page.reserve_exact(PAGE_SERIES);
-            page.resize_with(PAGE_SERIES, Series::default);
         }
-        page[number as usize % PAGE_SERIES] = series;
+        // Numbers rise, so this is mostly the next slot.
+        if page.len() < at {
+            page.resize_with(at, Series::default);
+        }
+        match page.get_mut(at) {
+            Some(slot) => *slot = series,
+            None => page.push(series),
+        }
     }
 
     /// Reads a living series.

@@ -114,10 +114,15 @@ impl Table {
         };
         let (blocks, rest) = labels.as_chunks::<32>();
         blocks.iter().for_each(&mut mix);
-        if !rest.is_empty() {
-            let mut last = [0; 32];
-            last[..rest.len()].copy_from_slice(rest);
-            mix(&last);
+        match labels.last_chunk() {
+            _ if rest.is_empty() => {}
+            // What is mixed twice does no harm, for the length is mixed in as well; a copy would cost as much as all of this.
+            Some(last) => mix(last),
+            None => {
+                let mut last = [0; 32];
+                last[..rest.len()].copy_from_slice(rest);
+                mix(&last);
+            }
         }
         let [a, b, c, d] = lanes;
         Fingerprint { low: fold(a ^ keys[4], b ^ keys[0]), high: fold(c ^ keys[5], d ^ keys[1]) }

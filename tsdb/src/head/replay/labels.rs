@@ -99,24 +99,23 @@ impl Set<'_> {
 pub(super) struct LabelReader {
     now: Layout,
     before: Layout,
+    /// The bytes of the set before in the log, from one record to the next.
+    raw: Vec<u8>,
     /// What changed in the sets of the record that is being read.
     texts: Vec<u8>,
 }
 
-/// The bytes of a label set.
+/// A label set.
 #[derive(Debug, Default)]
 struct Layout {
-    /// As the log has them.
-    raw: Vec<u8>,
-    /// As a remote-write message has them: that is what is hashed.
+    /// As a remote-write message has it: that is what is hashed.
     encoded: Vec<u8>,
-    /// Where each label ends in both.
+    /// Where each label ends, in the log's bytes and in `encoded`.
     ends: Vec<(usize, usize)>,
 }
 
 impl Layout {
     fn clear(&mut self) {
-        self.raw.clear();
         self.encoded.clear();
         self.ends.clear();
     }
@@ -126,16 +125,15 @@ impl Layout {
         at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default()
     }
 
-    fn push(&mut self, raw: &[u8]) {
-        self.raw.extend_from_slice(raw);
-        self.ends.push((self.raw.len(), self.encoded.len()));
+    /// How many bytes the log has for them.
+    fn raw_bytes(&self) -> usize {
+        self.start(self.ends.len()).0
     }
 
     /// Appends the labels of another set from a place to before another.
     fn extend(&mut self, other: &Self, from: usize, until: usize) {
         let (start, end) = (other.start(from), other.start(until));
-        let own = (self.raw.len(), self.encoded.len());
-        self.raw.extend_from_slice(other.raw.get(start.0..end.0).unwrap_or_default());
+        let own = (self.raw_bytes(), self.encoded.len());
         self.encoded.extend_from_slice(other.encoded.get(start.1..end.1).unwrap_or_default());
         let moved = |&(raw, encoded): &(usize, usize)| (raw - start.0 + own.0, encoded - start.1 + own.1);
         self.ends.extend(other.ends.get(from..until).unwrap_or_default().iter().map(moved));
@@ -171,10 +169,12 @@ impl LabelReader {
     ) -> Result<(), RecordError> {
         self.texts.clear();
         let first = out.heads.len();
+        let kept = std::mem::take(&mut self.raw);
+        let mut before = kept.as_slice();
         let result = format::read_series_bytes(record, |number, bytes| {
             std::mem::swap(&mut self.now, &mut self.before);
             self.now.clear();
-            self.read_labels(bytes, &mut out.changes, &check)?;
+            before = self.read_labels(before, bytes, &mut out.changes, &check)?;
             out.heads.push(SetHead {
                 number,
                 fingerprint: table.fingerprint_encoded(&self.now.encoded),
@@ -191,22 +191,26 @@ impl LabelReader {
             let last = out.heads.get(first..).and_then(<[SetHead]>::last);
             self.texts.truncate(last.map_or(0, |head| head.texts_end - out.texts.len()));
         }
+        self.raw.extend_from_slice(before);
         result
     }
 
-    fn read_labels(
+    /// Reads a set. Takes the log's bytes of the one before, and gives its own.
+    fn read_labels<'r>(
         &mut self,
-        bytes: &mut Bytes<'_>,
+        raw_before: &[u8],
+        bytes: &mut Bytes<'r>,
         changes: &mut Vec<Change>,
         check: impl Fn(&[u8]) -> Result<(), RecordError>,
-    ) -> Result<(), RecordError> {
-        let Self { now, before, texts } = self;
+    ) -> Result<&'r [u8], RecordError> {
+        let Self { now, before, texts, .. } = self;
         let count = bytes.label_count()?;
+        let raw = bytes.0;
         let mut at = 0;
         while at < count {
             // A label begins with its lengths: where the bytes are the same, it is the same.
             let start = before.start(at).0;
-            let same_until = start + common_prefix(bytes.0, before.raw.get(start..).unwrap_or_default());
+            let same_until = start + common_prefix(bytes.0, raw_before.get(start..).unwrap_or_default());
             let same = before.ends.iter().take(count).skip(at).take_while(|(raw, _)| *raw <= same_until).count();
             if same > 0 {
                 bytes.take(before.start(at + same).0 - start)?;
@@ -215,10 +219,10 @@ impl LabelReader {
                 continue;
             }
             let label = bytes.0;
-            let read = |rest: &Bytes<'_>| label.get(..label.len() - rest.0.len()).unwrap_or_default();
             let name = bytes.text_bytes()?;
             // Where the bytes are the same to the end of the name, the name is the same.
-            let has_name = at < before.ends.len() && start + read(bytes).len() <= same_until;
+            let name_until = start + label.len() - bytes.0.len();
+            let has_name = at < before.ends.len() && name_until <= same_until;
             let new_name = Some(name).filter(|_| !has_name);
             let value = bytes.text_bytes()?;
             for part in new_name.into_iter().chain([value]) {
@@ -226,12 +230,12 @@ impl LabelReader {
                 texts.extend_from_slice(part);
             }
             table::put_label(&mut now.encoded, name, value);
-            now.push(read(bytes));
+            now.ends.push((raw.len() - bytes.0.len(), now.encoded.len()));
             let name_bytes = new_name.map(|name| name.len() as u32);
             changes.push(Change { place: at as u32, name: name_bytes, value: value.len() as u32 });
             at += 1;
         }
-        Ok(())
+        Ok(raw.get(..now.raw_bytes()).unwrap_or_default())
     }
 }
 
