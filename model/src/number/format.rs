@@ -181,8 +181,9 @@ fn lay_out(out: &mut impl Sink, value: f64, form: FloatForm) {
     sign(out, value);
     // Most samples are small whole numbers.
     let whole_below = if wants_exponent.is_none() { 1e6 } else { 1e15 };
-    if wants_exponent != Some(true) && magnitude < whole_below && magnitude.trunc() == magnitude {
-        out.put(itoa::Buffer::new().format(magnitude as u64).as_bytes());
+    let whole = if magnitude < whole_below { magnitude as i64 } else { -1 };
+    if wants_exponent != Some(true) && whole as f64 == magnitude {
+        out.put(itoa::Buffer::new().format(whole).as_bytes());
         if form == FloatForm::OpenMetrics {
             out.put(b".0");
         }
@@ -190,9 +191,11 @@ fn lay_out(out: &mut impl Sink, value: f64, form: FloatForm) {
     }
     let mut buffer = zmij::Buffer::new();
     let shortest = buffer.format_finite(magnitude);
-    // Where both lay the digits out plainly, they do it alike.
+    // Where both lay the digits out plainly, they do it alike. Most numbers are neither so small nor so large that the
+    // shortest digits have an exponent.
     let is_plain = wants_exponent.map_or((1e-4..1e6).contains(&magnitude), |wanted| !wanted);
-    if is_plain && !shortest.bytes().any(|byte| byte == b'e') {
+    let is_usual = (1e-4..1e15).contains(&magnitude);
+    if is_plain && (is_usual || !shortest.bytes().any(|byte| byte == b'e')) {
         out.put(shortest.strip_suffix(".0").unwrap_or(shortest).as_bytes());
         return;
     }
