@@ -194,9 +194,6 @@ impl<'q> Selection<'q> {
 /// their labels matter. Where all series have one name that is only so if they have types or units.
 fn projected_heads(set: &dyn SeriesSet, projection: &Projection, one_name: bool) -> Option<Vec<Head>> {
     let Projection { labels: wanted, drops_names } = projection;
-    if wanted.is_empty() && !drops_names {
-        return Some(vec![Head::new(Labels::empty()); set.len()]);
-    }
     let compared = *drops_names && !one_name;
     let hasher = PairHasher::default();
     let mut hashes = Vec::new();

@@ -370,7 +370,7 @@ impl Operator for RangeFunction<'_> {
             self.judge_factors(&samples)?;
         }
         let mut context = Context {
-            name: if head.drop_name { "" } else { head.labels.metric_name() },
+            name: head.labels.metric_name(),
             notes: Notes::new(&mut annotations, self.place),
             use_start_timestamps: self.env.settings.use_start_timestamps,
         };

@@ -10,6 +10,7 @@ load 1m
   late{job=\"a\"} _x5 7
   h {{schema:0 count:4 sum:5 buckets:[1 2 1]}}x10
   g {{schema:0 count:4 sum:5 buckets:[1 2 1] counter_reset_hint:gauge}}x10
+  mixed 1 1 1 {{schema:0 count:4 sum:5 buckets:[1 2 1]}}x2
 ";
 
 fn run(block: &str) -> Result<(), String> {
@@ -36,6 +37,8 @@ fn right_expectations_pass() {
         "eval instant at 5m h\n  h {{schema:0 count:4 sum:5 buckets:[1 2 1] counter_reset_hint:not_reset}}",
         "eval instant at 0 h\n  h {{schema:0 count:4 sum:5 buckets:[1 2 1 0 0] counter_reset_hint:unknown}}",
         "eval instant at 5m time()\n  300",
+        // A name that is dropped at the end is known until then.
+        "eval instant at 5m min_over_time((-mixed)[5m:1m])\n  expect info regex: both floats and histograms for metric name \"mixed\"\n  {} -1",
     ] {
         assert_eq!(run(block), Ok(()), "{block}");
     }

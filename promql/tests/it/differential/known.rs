@@ -235,7 +235,7 @@ fn formulas(case: &Case, delayed: bool, ours: &Reply, theirs: &Reply) -> Option<
     if delayed && has(&[" or "]) {
         return Some("whether a name is dropped depends on the first step (DIVERGENCES.md)");
     }
-    if has(&["changes(", "resets("]) && has(&histograms) && has(&[":"]) {
+    if has(&["changes(", "resets(", "idelta("]) && has(&histograms) && has(&[":"]) {
         return Some("3.5 lets the histograms of a subquery share their buckets");
     }
     if has(&["timestamp("]) && has(&[" offset "]) && has(&[" @ "]) {
@@ -303,7 +303,8 @@ fn errors(query: &str, ours: &Reply, theirs: &Reply) -> Option<&'static str> {
             "3.14 also refuses matches that come to nothing"
         }
         (Reply::Error(ours), Reply::Answer(theirs))
-            if theirs.rows.is_empty() && (ours == "Parameter value is NaN" || ours.starts_with("Scalar value ")) =>
+            if (theirs.rows.is_empty() || query.contains("absent("))
+                && (ours == "Parameter value is NaN" || ours.starts_with("Scalar value ")) =>
         {
             "3.14 judges a count before it looks for series"
         }
