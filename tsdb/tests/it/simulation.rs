@@ -97,7 +97,8 @@ struct World {
     doubtful: BTreeSet<Place>,
     /// What a loss of power may take.
     unsynced: BTreeSet<Place>,
-    /// What is read instead, should a loss of power take what is read now: the other samples of the same moment, late ones.
+    /// What may be read after a loss of power: the other samples of the same moment, late ones, should it take what is read now;
+    /// samples of a commit that failed.
     hidden: BTreeMap<Place, BTreeSet<Bits>>,
     /// Samples for a moment that had one already: read when the block with the other one is too old and theirs is not.
     shadowed: BTreeMap<Place, BTreeSet<Bits>>,
@@ -527,14 +528,15 @@ impl World {
     fn begin_anew(&mut self, report: &ferula_tsdb::ReplayReport) {
         assert_eq!(report.bad_records, 0, "{}", self.story());
         self.settle("opened");
-        // What came back did so from a log that need not be durable.
+        // What came back did so from a log that need not be durable, and what did not may come back yet: to cut it off need not
+        // be durable either.
         self.unsynced.append(&mut self.doubtful);
         for (place, bits) in std::mem::take(&mut self.perhaps) {
             let is_known = |bits| self.known.get(&place.1).and_then(|samples| samples.get(&place.0)) == Some(bits);
             if bits.iter().any(is_known) {
                 self.unsynced.insert(place.clone());
             }
-            self.hide(place, bits);
+            self.hidden.entry(place).or_default().extend(bits);
         }
         self.is_faulty = false;
     }
