@@ -251,9 +251,9 @@ impl<'a> Samples<'a> {
                         bits.pass(16);
                         ahead <<= 16;
                     } else {
-                        let (change, count) = large_dod(bits.clone());
+                        let (change, passed) = large_dod(bits.clone());
                         delta = delta.wrapping_add(change);
-                        bits.pass(count);
+                        bits.pass(passed);
                         ahead = bits.peek();
                     }
                     if delta <= 0 {
