@@ -181,8 +181,8 @@ fn lay_out(out: &mut impl Sink, value: f64, form: FloatForm) {
     sign(out, value);
     // Most samples are small whole numbers.
     let whole_below = if wants_exponent.is_none() { 1e6 } else { 1e15 };
-    let whole = if magnitude < whole_below { magnitude as i64 } else { -1 };
-    if wants_exponent != Some(true) && whole as f64 == magnitude {
+    let whole = magnitude as i64;
+    if wants_exponent != Some(true) && magnitude < whole_below && whole as f64 == magnitude {
         out.put(itoa::Buffer::new().format(whole).as_bytes());
         if form == FloatForm::OpenMetrics {
             out.put(b".0");

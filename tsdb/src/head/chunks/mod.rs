@@ -6,10 +6,9 @@
 //! Replay passes over what a series' newest chunk makes old, so chunks may be missing at the end, never in the middle: a
 //! file is begun when the one before it is durable, and what is not believed any more goes from the last file on. What no
 //! series needs goes from the first file on.
-//!
-//! ```text
-//! magic u32 | version 1 | 3 zero bytes | (series u64 | min u64 | max u64 | encoding u8 | uvarint length | data | crc32c)*
-//! ```
+
+mod format;
+mod read;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,11 +19,11 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::chunk::ChunkEncoding;
 use crate::fs::{Context, File, Fs, FsError, Map};
-use crate::wal::format::{Bytes, put_uvarint};
+pub(super) use format::StoredChunk;
+pub use format::check_head_chunks;
+use format::{MAGIC, walk};
+pub(super) use read::ChunkReader;
 
-const MAGIC: [u8; 8] = [0x01, 0x30, 0xBC, 0x91, 1, 0, 0, 0];
-/// Set in the encoding byte of late chunks.
-const LATE: u8 = 0x80;
 /// From here on the next round of maintenance ends a file.
 const FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// A file ends here even if that makes whoever stores a chunk wait for the disk.
@@ -60,17 +59,6 @@ struct Writer {
     /// How much of the file is written, and what follows.
     written: u64,
     buffer: Vec<u8>,
-}
-
-/// A chunk of the head chunk files, with its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StoredChunk {
-    pub(super) series: u64,
-    pub(super) place: u64,
-    pub(super) min_time: i64,
-    pub(super) max_time: i64,
-    pub(super) late: bool,
-    pub(super) is_float: bool,
 }
 
 /// Why a stored chunk cannot be read.
@@ -164,16 +152,7 @@ impl HeadChunks {
             self.next_file(&mut writer);
         }
         let place = u64::from(writer.number) << 32 | (writer.written + writer.buffer.len() as u64);
-        let buffer = &mut writer.buffer;
-        let start = buffer.len();
-        buffer.extend_from_slice(&u64::from(series).to_be_bytes());
-        buffer.extend_from_slice(&times.0.to_be_bytes());
-        buffer.extend_from_slice(&times.1.to_be_bytes());
-        buffer.push(encoding.byte() | if late { LATE } else { 0 });
-        put_uvarint(buffer, bytes.len() as u64);
-        buffer.extend_from_slice(bytes);
-        let crc = crc32c::crc32c(buffer.get(start..).unwrap_or_default());
-        buffer.extend_from_slice(&crc.to_be_bytes());
+        format::put(&mut writer.buffer, u64::from(series), encoding, times, late, bytes);
         if writer.buffer.len() >= BUFFER_BYTES {
             self.write_out(&mut writer);
         }
@@ -314,7 +293,7 @@ impl HeadChunks {
 
     /// Reads stored chunks.
     pub(super) fn reader(&self) -> ChunkReader<'_> {
-        ChunkReader { chunks: self, file: None }
+        ChunkReader::new(self)
     }
 
     /// A map of the file that reaches beyond `offset`.
@@ -353,134 +332,8 @@ impl HeadChunks {
     }
 }
 
-/// Reads the chunks of a series. Most of them lie in one file, which is looked up once.
-pub(super) struct ChunkReader<'a> {
-    chunks: &'a HeadChunks,
-    file: Option<(u32, Map)>,
-}
-
-impl ChunkReader<'_> {
-    /// Hands encoding and bytes of a chunk to `read`.
-    pub(super) fn read<T>(
-        &mut self,
-        place: u64,
-        read: impl FnOnce(ChunkEncoding, &[u8]) -> T,
-    ) -> Result<T, StoredError> {
-        let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF);
-        let corrupt = |problem| StoredError::Corrupt { file: number, offset, problem };
-        if place >= self.chunks.written_until.load(Ordering::Acquire) {
-            let writer = self.chunks.writer.lock();
-            if writer.number == number && offset >= writer.written && !writer.buffer.is_empty() {
-                let from = (offset - writer.written) as usize;
-                let chunk = writer.buffer.get(from..).and_then(parse).ok_or_else(|| corrupt("not in the buffer"))?;
-                let (encoding, data) = (chunk.encoding, chunk.data.to_vec());
-                drop(writer);
-                return Ok(read(encoding, &data));
-            }
-        }
-        let rest = self.file(number, offset)?.get(offset as usize..);
-        let chunk = rest.and_then(parse).ok_or_else(|| corrupt("chunk is damaged"))?;
-        Ok(read(chunk.encoding, chunk.data))
-    }
-
-    /// The map of a file, which reaches beyond `offset`.
-    fn file(&mut self, number: u32, offset: u64) -> Result<&Map, StoredError> {
-        let known = self.file.take().filter(|(file, map)| *file == number && map.len() as u64 > offset);
-        let map = match known {
-            Some((_, map)) => map,
-            None => self.chunks.map(number, offset)?,
-        };
-        Ok(&self.file.insert((number, map)).1)
-    }
-
-    /// Says that a chunk is read next, so that its first bytes come from memory while another one is decoded.
-    #[inline]
-    pub(super) fn announce(&mut self, place: u64) {
-        if place < self.chunks.written_until.load(Ordering::Acquire)
-            && let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF)
-            && let Ok(map) = self.file(number, offset)
-        {
-            let from = offset as usize;
-            prefetch(map.get(from..(from + ANNOUNCED_BYTES).min(map.len())).unwrap_or_default());
-        }
-    }
-}
-
-/// So many bytes of a chunk are announced; those behind them are foreseen by the processor.
-const ANNOUNCED_BYTES: usize = 192;
-
-/// Asks the processor to load these bytes. Where there is no way to ask, they are loaded when they are needed.
-#[inline]
-fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, without an effect on memory whatever the address. A chunk waited for memory for a tenth of the time
-        // that a query over thousands of series takes (2026-11-29).
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
-}
-
 fn file_name(number: u32) -> String {
     format!("{number:06}")
-}
-
-/// Hands out the chunks of a file; says where the last good one ends (0: not even the header is there).
-fn walk(file: &[u8], number: u32, each: &mut impl FnMut(StoredChunk)) -> usize {
-    if !file.starts_with(&MAGIC) {
-        return 0;
-    }
-    let mut at = MAGIC.len();
-    while let Some(chunk) = file.get(at..).and_then(parse) {
-        each(StoredChunk {
-            series: chunk.series,
-            place: u64::from(number) << 32 | at as u64,
-            min_time: chunk.min_time,
-            max_time: chunk.max_time,
-            late: chunk.late,
-            is_float: chunk.encoding.is_float(),
-        });
-        at += chunk.length;
-    }
-    at
-}
-
-/// What must hold for any bytes: a file of head chunks is walked to its last good chunk, and no further.
-pub fn check_head_chunks(bytes: &[u8]) {
-    let mut last = None;
-    let end = walk(bytes, 1, &mut |chunk| {
-        assert!(last < Some(chunk.place), "places rise");
-        last = Some(chunk.place);
-    });
-    assert!(end <= bytes.len());
-}
-
-struct Parsed<'a> {
-    series: u64,
-    min_time: i64,
-    max_time: i64,
-    encoding: ChunkEncoding,
-    late: bool,
-    data: &'a [u8],
-    length: usize,
-}
-
-fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
-    let mut rest = Bytes(bytes);
-    let (series, min_time, max_time) = (rest.u64().ok()?, rest.u64().ok()? as i64, rest.u64().ok()? as i64);
-    let byte = rest.byte().ok()?;
-    let length = usize::try_from(rest.uvarint().ok()?).ok()?;
-    let data = rest.take(length).ok()?;
-    let covered = bytes.len() - rest.0.len();
-    let crc = u32::from_be_bytes(*rest.take(4).ok()?.first_chunk()?);
-    // Times that fall were never written: the checksum only says that nothing has changed since.
-    if crc32c::crc32c(bytes.get(..covered)?) != crc || min_time > max_time {
-        return None;
-    }
-    let encoding = ChunkEncoding::from_byte(byte & !LATE).ok()?;
-    Some(Parsed { series, min_time, max_time, encoding, late: byte & LATE != 0, data, length: covered + 4 })
 }
 
 #[cfg(test)]
