@@ -78,7 +78,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::CancelToken;
+    use crate::options::CancelToken;
 
     #[test]
     fn a_full_gate_keeps_others_out_until_a_place_is_free() {

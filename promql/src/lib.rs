@@ -69,14 +69,16 @@ mod error;
 mod eval;
 pub mod functions;
 mod gate;
+mod options;
 mod plan;
 mod stats;
 pub mod syntax;
 pub mod testing;
 mod value;
 
-pub use engine::{CancelToken, Engine, EngineOptions, EngineStatistics, QueryObserver, QueryOptions};
+pub use engine::{Engine, EngineStatistics};
 pub use error::QueryError;
+pub use options::{CancelToken, EngineOptions, QueryObserver, QueryOptions};
 pub use plan::reach::Estimate;
 pub use stats::{SampleStatistics, Statistics, Timings};
 pub use value::{Answer, FloatPoint, HistogramPoint, Series, Value, VectorSample};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::engine::CancelToken;
 use crate::error::QueryError;
+use crate::options::CancelToken;
 
 /// The limits of one query and how much of them is used.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ pub use script::ScriptError;
 pub use series::{Point, SeriesLine, SeriesLineError, parse_series_line};
 pub use storage::MemoryStorage;
 
-use crate::engine::EngineOptions;
+use crate::options::EngineOptions;
 use crate::syntax::{Dialect, Features};
 
 /// How scripts are run.

@@ -10,8 +10,9 @@ use super::replay::{pinned, reads_query_times};
 use super::script::{Command, Eval, Expected, Load, When, read_script};
 use super::storage::MemoryStorage;
 use super::{Failure, Options, Report};
-use crate::engine::{Engine, QueryOptions};
+use crate::engine::Engine;
 use crate::error::QueryError;
+use crate::options::QueryOptions;
 use crate::syntax::parse_with;
 use crate::value::{Answer, Value, VectorSample};
 
