@@ -193,7 +193,7 @@ impl Head {
     /// Files cannot be written. Memory has forgotten nothing then: try again.
     pub(crate) fn truncate(&self, until: Option<i64>, sealed: &Sealed) -> Result<(), FsError> {
         let valid_from = self.in_blocks_until().max(until.unwrap_or(i64::MIN));
-        let boundary = Boundary { valid_from, next_series: self.next_series.load(Ordering::Acquire) };
+        let boundary = Boundary { valid_from, next_series: self.numbers.free_from() };
         boundary::store(&*self.fs, &self.dir, boundary)?;
         if let Some(keep) = sealed.segment {
             let dir = self.log_dir(true);

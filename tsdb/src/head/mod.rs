@@ -32,6 +32,7 @@ mod exemplars;
 mod index;
 mod late;
 mod maintain;
+mod numbers;
 mod progress;
 mod readers;
 mod replay;
@@ -46,7 +47,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use ferula_model::{AppendError, Clock, TimeRange, Timestamp};
 use hashbrown::{HashMap, HashSet};
@@ -63,6 +64,7 @@ use chunks::HeadChunks;
 use exemplars::ExemplarRing;
 use index::{Index, PackedLabels};
 use maintain::Idle;
+use numbers::{Numbers, Run};
 use readers::Readers;
 use series::{ChunkRules, Pages, Series};
 use stats::Counters;
@@ -154,7 +156,7 @@ pub(crate) struct Head {
     commit: Mutex<Commit>,
     /// Series that are not in the log yet.
     unlogged: Mutex<Vec<u32>>,
-    next_series: AtomicU64,
+    numbers: Numbers,
     /// Oldest and newest time of samples in order; `i64::MAX` and `i64::MIN` in an empty head.
     min_time: AtomicI64,
     max_time: AtomicI64,
@@ -215,7 +217,7 @@ impl Head {
             chunks,
             tombstones: RwLock::default(),
             unlogged: Mutex::default(),
-            next_series: AtomicU64::new(boundary.next_series),
+            numbers: Numbers::new(boundary.next_series),
             min_time: AtomicI64::new(i64::MAX),
             max_time: AtomicI64::new(i64::MIN),
             valid_from: AtomicI64::new(boundary.valid_from),
@@ -276,8 +278,9 @@ impl Head {
         self.max_time.fetch_max(max, Ordering::AcqRel);
     }
 
-    /// The series with these labels, created if it is new. The caller asked for `last` before, 0 for none.
-    fn series(&self, last: u32, labels: &[(&str, &str)]) -> Result<u32, AppendError> {
+    /// The series with these labels, created if it is new, with a number of `run`. The caller asked for `last` before, 0 for
+    /// none.
+    fn series(&self, last: u32, run: &mut Run, labels: &[(&str, &str)]) -> Result<u32, AppendError> {
         let fingerprint = self.table.fingerprint(labels.iter().copied());
         // A series that is found may be on its way out: then it is gone when the index is free.
         if let Some(series) = self.table.find_after(last, fingerprint).filter(|series| self.touch(*series)) {
@@ -291,13 +294,13 @@ impl Head {
             if let Some([(name, _), _]) = sorted.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
                 return Err(AppendError::InvalidLabels(format!("label name \"{name}\" is not unique")));
             }
-            return self.series(last, &sorted);
+            return self.series(last, run, &sorted);
         }
         if labels.is_empty() {
             return Err(AppendError::InvalidLabels("empty labelset".into()));
         }
         self.check_limits()?;
-        self.create(labels, fingerprint)
+        self.create(run, labels, fingerprint)
     }
 
     /// Keeps a series from being collected for a while. False: it is gone.
@@ -313,14 +316,18 @@ impl Head {
         self.table.find_after(last, self.table.fingerprint_encoded(encoded)).filter(|series| self.touch(*series))
     }
 
-    fn create(&self, labels: &[(&str, &str)], fingerprint: table::Fingerprint) -> Result<u32, AppendError> {
+    fn create(
+        &self,
+        run: &mut Run,
+        labels: &[(&str, &str)],
+        fingerprint: table::Fingerprint,
+    ) -> Result<u32, AppendError> {
         let mut index = self.index.write();
         if let Some(series) = self.table.find(fingerprint).filter(|series| self.touch(*series)) {
             return Ok(series);
         }
-        let number = self.next_series.load(Ordering::Acquire);
-        let series = u32::try_from(number).map_err(|_| AppendError::SeriesLimit { limit: u64::from(u32::MAX) })?;
-        self.next_series.store(number + 1, Ordering::Release);
+        let series = u32::try_from(self.numbers.next(run));
+        let series = series.map_err(|_| AppendError::SeriesLimit { limit: u64::from(u32::MAX) })?;
         let packed = index.pack(labels);
         index.add(series, &packed);
         self.place(series, packed);

@@ -390,10 +390,7 @@ impl Head {
         };
         let mut chunks = self.chunks.reader();
         if wanted.which != Which::Late {
-            for (index, chunk) in gathered.mapped.iter().enumerate() {
-                if let Some(next) = gathered.mapped.get(index + 1) {
-                    chunks.announce(next.place);
-                }
+            for chunk in &gathered.mapped {
                 damage(decode_stored(number, &mut chunks, chunk, visible, columns))?;
             }
             if let Some(encoding) = gathered.open_encoding {

@@ -10,7 +10,7 @@ use ferula_model::{
     is_stale,
 };
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
-use ferula_tsdb::wal::format::RecordType;
+use ferula_tsdb::wal::format::{RecordType, read_series};
 use ferula_tsdb::wal::reader::WalReader;
 use ferula_tsdb::{Db, DbBuilder, Durability};
 
@@ -277,6 +277,36 @@ fn how_much_an_answer_has_at_most_is_known_where_the_index_knows_it() {
     assert_eq!(at_most(Question::LabelNames), Some(3));
     assert_eq!(at_most(Question::LabelValues("host")), Some(10));
     assert_eq!(at_most(Question::LabelValues("none")), Some(0));
+}
+
+#[test]
+fn the_series_of_one_appender_lie_together_whoever_creates_others_meanwhile() {
+    let disk = MemFs::new();
+    let db = builder(&disk).open().unwrap();
+    let mut appenders: Vec<_> = (0..3).map(|_| db.appender()).collect();
+    for i in 0..1000 {
+        for (target, appender) in appenders.iter_mut().enumerate() {
+            let (target, i) = (target.to_string(), i.to_string());
+            let series = appender.series(&[("i", &i), ("same", "x"), ("target", &target)]).unwrap();
+            appender.append_float(series, Timestamp(1), 1.0).unwrap();
+        }
+    }
+    for appender in appenders {
+        appender.commit().unwrap();
+    }
+    let before = everything(&db, &[Matcher::new(MatchOp::Equal, "same", "x").unwrap()]);
+    assert_eq!(before.len(), 3000);
+    disk.crash(Crash::Process);
+    let mut log = WalReader::open(&disk, Path::new("data/wal"), 0).unwrap();
+    let mut targets = Vec::new();
+    while let Some(record) = log.next(&disk).unwrap() {
+        let _ = read_series(record, |_, labels| targets.push(labels.last().map(|(_, target)| target.to_string())));
+    }
+    assert_eq!(targets.len(), 3000);
+    let changes = targets.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(changes < 100, "{changes}");
+    let db = builder(&disk).open().unwrap();
+    assert_eq!(everything(&db, &[Matcher::new(MatchOp::Equal, "same", "x").unwrap()]), before);
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) use self::apply::Applied;
 use self::batch::Batch;
 pub(super) use self::batch::{FloatItem, FloatItems, HistogramItem};
 pub(super) use self::log::{Commit, sync_logs};
+use super::numbers::Run;
 use super::series::Kind;
 use super::verdict::{Verdict, Window, judge};
 use super::{Head, StartStorage};
@@ -35,6 +36,8 @@ pub(crate) struct HeadAppender<'a> {
     collection: u64,
     /// The series that was asked for last, 0 before the first.
     last: u32,
+    /// Numbers for series that it creates.
+    run: Run,
 }
 
 /// All batches that are open, and buffers of those that are not.
@@ -83,7 +86,7 @@ impl Head {
         let collection = self.counters.collections.load(Ordering::Acquire);
         let batch = self.appenders.lock().begin(collection);
         let starts = self.options.read().starts;
-        HeadAppender { head: self, batch, window: self.window(), starts, collection, last: 0 }
+        HeadAppender { head: self, batch, window: self.window(), starts, collection, last: 0, run: Run::default() }
     }
 
     fn commit(&self, batch: &mut Batch) -> Result<CommitSummary, CommitError> {
@@ -119,7 +122,7 @@ impl Head {
 
 impl Appender for HeadAppender<'_> {
     fn series(&mut self, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
-        self.last = self.head.series(self.last, labels)?;
+        self.last = self.head.series(self.last, &mut self.run, labels)?;
         Ok(SeriesRef(u64::from(self.last)))
     }
 
@@ -217,6 +220,7 @@ impl Drop for HeadAppender<'_> {
     fn drop(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
+        self.head.numbers.give_back(&self.run);
         self.head.appenders.lock().end(self.collection, batch);
     }
 }

@@ -50,33 +50,4 @@ impl<'a> ChunkReader<'a> {
         };
         Ok(&self.file.insert((number, map)).1)
     }
-
-    /// Says that a chunk is read next, so that its first bytes come from memory while another one is decoded.
-    #[inline]
-    pub(in crate::head) fn announce(&mut self, place: u64) {
-        if place < self.chunks.written_until.load(Ordering::Acquire)
-            && let (number, offset) = ((place >> 32) as u32, place & 0xFFFF_FFFF)
-            && let Ok(map) = self.file(number, offset)
-        {
-            let from = offset as usize;
-            prefetch(map.get(from..(from + ANNOUNCED_BYTES).min(map.len())).unwrap_or_default());
-        }
-    }
-}
-
-/// So many bytes of a chunk are announced; those behind them are foreseen by the processor.
-const ANNOUNCED_BYTES: usize = 192;
-
-/// Asks the processor to load these bytes. Where there is no way to ask, they are loaded when they are needed.
-#[inline]
-fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, without an effect on memory whatever the address. A chunk waited for memory for a tenth of the time
-        // that a query over thousands of series takes (2026-11-29).
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
 }

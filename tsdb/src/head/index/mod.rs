@@ -221,7 +221,10 @@ fn heap_bytes(list: &Posting) -> usize {
     if list.spilled() { list.capacity() * size_of::<u32>() } else { 0 }
 }
 
-/// Adds a series, nearly always at the end.
+/// So far from the end of a list is looked for a place first.
+const NEAR: usize = 256;
+
+/// Adds a series, nearly always at the end or close to it.
 fn insert(list: &mut Posting, series: u32) {
     // Long lists grow by an eighth, not by doubling: they are most of the index.
     if list.len() == list.capacity() && list.len() >= 64 {
@@ -229,8 +232,11 @@ fn insert(list: &mut Posting, series: u32) {
     }
     match list.last() {
         Some(&last) if last >= series => {
-            if let Err(at) = list.binary_search(&series) {
-                list.insert(at, series);
+            // Whoever creates series at the same time has numbers not far from these.
+            let near = list.len().saturating_sub(NEAR);
+            let from = if list.get(near).is_some_and(|&first| first <= series) { near } else { 0 };
+            if let Err(at) = list[from..].binary_search(&series) {
+                list.insert(from + at, series);
             }
         }
         _ => list.push(series),
@@ -272,6 +278,17 @@ mod tests {
             assert!(index.texts(&packed).eq(texts));
         }
         assert_eq!((index.posting("a", "two"), index.posting("b", "two")), ([2].as_slice(), [3].as_slice()));
+    }
+
+    #[test]
+    fn postings_rise_in_whatever_order_series_come() {
+        let mut list = Posting::new();
+        // Runs of two appenders, a straggler far behind them, and what is there already.
+        let runs = (0..20).flat_map(|run| (0..64).flat_map(move |i| [run * 128 + 64 + i, run * 128 + i]));
+        for series in runs.filter(|series| *series != 5).chain([5, 700, 2559]) {
+            insert(&mut list, series);
+        }
+        assert!(list.iter().copied().eq(0..2560));
     }
 
     #[test]

@@ -19,7 +19,6 @@ mod workers;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ferula_model::{Exemplar, Labels};
 use hashbrown::HashMap;
@@ -115,7 +114,7 @@ impl Head {
         self.fill_postings();
         *self.aliases.write() = aliases;
         // A number that some record or chunk speaks of must not become the number of another series.
-        self.next_series.fetch_max(highest.get().saturating_add(1), Ordering::AcqRel);
+        self.numbers.skip_to(highest.get().saturating_add(1));
         self.replay.end();
         Ok(report)
     }
