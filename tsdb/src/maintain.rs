@@ -6,7 +6,7 @@
 //!       --> beyond the retention? --> they go
 //! ```
 //!
-//! What is due is decided by the head ([`due`](crate::head)), [`plan`](crate::compact::plan) and
+//! What is due is decided by the head ([`due`](crate::head)), [`plan`](crate::compact::plan()) and
 //! [`retention`](crate::compact::retention); this file carries it out. Appends and queries go on all the while. A full disk
 //! is survived: what was begun is removed, nothing is forgotten, and the next tick tries again.
 

@@ -2,7 +2,7 @@
 //!
 //! A chunk is a run of samples of one series and one kind, at most a few hundred of them. Going in, an appender
 //! ([`xor::XorAppender`], [`xor2::Xor2Appender`], [`histogram::HistogramAppender`]) encodes sample after sample into a
-//! growing buffer; coming out, [`decode`] turns all samples of a time range into [`Columns`] at once. [`encode`] is the
+//! growing buffer; coming out, [`decode`] turns all samples of a time range into [`Columns`] at once. [`encode()`] is the
 //! bulk way in, for data that is complete already.
 //!
 //! The encodings are Prometheus' own (`spec`: section 3.5 of the census of 3.14), bit for bit. Bytes that were cut or
