@@ -40,11 +40,14 @@ impl World {
             };
             staged.push((labels, time, bits.since(start)));
         }
-        let accepted = {
+        // Sometimes two write at the same time, each to series of its own.
+        let writers = 1 + u64::from(self.dice.one_in(3));
+        let commits = {
             let db = self.db.as_ref().unwrap();
-            let mut appender = db.appender();
-            let mut accepted = Vec::new();
+            let mut batches: Vec<_> = (0..writers).map(|_| (db.appender(), Vec::new())).collect();
             for (labels, time, bits) in staged {
+                let writer = labels.get("i").and_then(|i| i.parse::<u64>().ok()).unwrap() % writers;
+                let (appender, accepted) = &mut batches[writer as usize];
                 let pairs: Vec<(&str, &str)> = labels.iter().collect();
                 let Ok(series) = appender.series(&pairs) else { continue };
                 let one = columns(&Samples::from([(time, bits)]));
@@ -63,35 +66,49 @@ impl World {
                     accepted.push((labels, time, if kept { bits } else { bits.since(0) }));
                 }
             }
-            (appender.commit(), accepted)
+            batches.into_iter().map(|(appender, accepted)| (appender.commit(), accepted)).collect::<Vec<_>>()
         };
-        let (result, accepted) = accepted;
-        self.note(format!(
-            "commit of {} at {}: {:?}",
-            accepted.len(),
-            self.now,
-            result.as_ref().map_err(ToString::to_string)
-        ));
-        if self.is_verbose {
-            self.note(format!("  {accepted:?}"));
-        }
-        let summary = match result {
-            Ok(summary) => summary,
-            Err(error) => {
-                assert!(self.is_faulty, "{error:?}\n{}", self.story());
-                for (labels, time, bits) in accepted {
-                    let place = (time, labels);
-                    if let Some(others) = self.late.get_mut(&place) {
-                        others.insert(bits);
-                    }
-                    self.perhaps.entry(place).or_default().insert(bits);
-                }
-                return;
+        let (mut committed, mut dropped) = (Vec::new(), 0);
+        for (result, accepted) in commits {
+            self.note(format!(
+                "commit of {} at {}: {:?}",
+                accepted.len(),
+                self.now,
+                result.as_ref().map_err(ToString::to_string)
+            ));
+            if self.is_verbose {
+                self.note(format!("  {accepted:?}"));
             }
-        };
+            match result {
+                Ok(summary) => {
+                    dropped += summary.dropped;
+                    committed.extend(accepted);
+                }
+                Err(error) => {
+                    assert!(self.is_faulty, "{error:?}\n{}", self.story());
+                    self.failed(accepted);
+                }
+            }
+        }
+        self.committed(committed, dropped);
+    }
+
+    /// A commit failed: after a crash its samples may be there or not.
+    fn failed(&mut self, samples: Vec<(Labels, i64, Bits)>) {
+        for (labels, time, bits) in samples {
+            let place = (time, labels);
+            if let Some(others) = self.late.get_mut(&place) {
+                others.insert(bits);
+            }
+            self.perhaps.entry(place).or_default().insert(bits);
+        }
+    }
+
+    /// Samples were committed, but for `dropped` of them.
+    fn committed(&mut self, samples: Vec<(Labels, i64, Bits)>, dropped: usize) {
         let mut uncertain = Vec::new();
         let in_order_from = self.cut_early.max(self.newest().saturating_sub(RANGE / 2));
-        for (labels, time, bits) in accepted {
+        for (labels, time, bits) in samples {
             let newest = self.newest.entry(labels.clone()).or_insert(i64::MIN);
             let place = (time, labels.clone());
             let is_first = !self.known.get(&labels).is_some_and(|samples| samples.contains_key(&time));
@@ -100,14 +117,14 @@ impl World {
                 self.late.entry(place).or_default().insert(bits);
             }
             *newest = time.max(*newest);
-            if summary.dropped > 0 {
+            if dropped > 0 {
                 // Some lost a race: within the batch, of one moment the first counts.
                 self.perhaps.entry((time, labels.clone())).or_default().insert(bits);
             }
-            let series = self.known.entry(labels.clone()).or_default();
-            if let std::collections::btree_map::Entry::Vacant(slot) = series.entry(time) {
+            let known = self.known.entry(labels.clone()).or_default();
+            if let std::collections::btree_map::Entry::Vacant(slot) = known.entry(time) {
                 slot.insert(bits);
-                if summary.dropped > 0 && self.doubtful.insert((time, labels.clone())) {
+                if dropped > 0 && self.doubtful.insert((time, labels.clone())) {
                     uncertain.push((time, labels.clone()));
                 }
                 if self.durability != Durability::Always {
@@ -118,7 +135,7 @@ impl World {
                 self.hide((time, labels), [bits]);
             }
         }
-        if summary.dropped > 0 {
+        if dropped > 0 {
             self.settle("dropped");
             uncertain.iter().for_each(|place| {
                 self.doubtful.remove(place);
