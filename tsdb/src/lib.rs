@@ -57,12 +57,6 @@ mod snapshot;
 pub mod verify;
 pub mod wal;
 
-/// For the fuzz targets: decoders that have no door of their own.
-#[doc(hidden)]
-pub mod fuzz {
-    pub use crate::head::{check_head_chunks, check_snapshot_record};
-}
-
 pub use db::{Db, DbBuilder, DbError, DbStats, Durability, OpenError};
 pub use distribution::{ChunkStats, Distribution};
 pub use head::{

@@ -71,14 +71,12 @@ use stats::Counters;
 use table::Table;
 use verdict::Window;
 
-pub use chunks::check_head_chunks;
 pub(crate) use cut::Parts;
 pub(crate) use maintain::Sealed;
 pub use progress::{ReplayProgress, WalReplay};
 pub(crate) use readers::ReaderGuard;
 pub use replay::{Missing, ReplayError, ReplayReport, UnknownItems};
 pub(crate) use select::{HeadSet, merge_into};
-pub use snapshot::check_snapshot_record;
 pub use stats::{Cardinality, HeadStats, LogStats};
 
 /// Which start timestamps are kept. What is not kept is dropped where samples enter, as if nobody had said it.

@@ -6,45 +6,35 @@
 //! in it is ours: upstream's snapshot has no metadata.
 //!
 //! A snapshot is only a shortcut. It is believed if the log ends exactly where it says and all its records are sound;
-//! otherwise the log is read, which has everything.
+//! otherwise the log is read, which has everything. [`replay`](super::replay) loads it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use ferula_model::{Columns, Histogram, TimeRange};
 
 use super::Head;
 use super::exemplars::record_of;
-use super::replay::Pass;
-use super::series::{Kind, Series};
-use super::tally::Tally;
-use crate::block::{Interval, Tombstones};
-use crate::chunk::histogram::{HistogramAppender, reset_header};
-use crate::chunk::xor::XorAppender;
-use crate::chunk::{self, ChunkEncoding, ChunkError, FloatEncoding, Starts, xor2};
+use super::series::Series;
+use crate::block::Tombstones;
 use crate::fs::{Context, Fs, FsError};
 use crate::wal::format::{
-    self, Bytes, ExemplarRecord, RecordError, RecordType, put_exemplars, put_histogram, put_labels, put_metadata,
-    put_uvarint, read_histogram,
+    ExemplarRecord, RecordType, put_exemplars, put_histogram, put_labels, put_metadata, put_uvarint,
 };
-use crate::wal::reader::{ReadError, WalReader};
 use crate::wal::writer::{WalError, WalWriter};
 use crate::wal::{segment_name, segments};
 
 const PREFIX: &str = "chunk_snapshot.";
 const TEMPORARY: &str = ".tmp";
-const METADATA: &str = "metadata";
+pub(super) const METADATA: &str = "metadata";
 /// Exemplars in a record.
 const EXEMPLARS_PER_RECORD: usize = 10_000;
 /// Bytes of records that are written at once.
 const BUFFER_BYTES: u64 = 1 << 20;
 
-const SERIES: u8 = 1;
-const TOMBSTONES: u8 = 2;
-const EXEMPLARS: u8 = 3;
+pub(super) const SERIES: u8 = 1;
+pub(super) const TOMBSTONES: u8 = 2;
+pub(super) const EXEMPLARS: u8 = 3;
 /// The version byte in front of deletions.
-const TOMBSTONES_VERSION: u8 = 1;
+pub(super) const TOMBSTONES_VERSION: u8 = 1;
 
 impl Head {
     /// Writes the snapshot; nothing may be appended any more. Older ones are removed.
@@ -213,226 +203,4 @@ pub(super) fn current(fs: &dyn Fs, dir: &Path) -> Result<Option<PathBuf>, FsErro
         }
     }
     Ok(None)
-}
-
-impl Pass<'_> {
-    /// Loads a snapshot. False: it is damaged, and the log must be read as well; what was loaded is what the log says.
-    pub(super) fn load_snapshot(&mut self, dir: &Path) -> Result<bool, FsError> {
-        for (folder, is_metadata) in [(dir.to_owned(), false), (dir.join(METADATA), true)] {
-            let fs = Arc::clone(&self.head.fs);
-            let mut reader = WalReader::open(&*fs, &folder, 0)?;
-            loop {
-                let loaded = match reader.next(&*fs) {
-                    Ok(Some(record)) if is_metadata => self.metadata(record),
-                    Ok(Some(record)) => self.snapshot_record(record),
-                    Ok(None) => break,
-                    Err(ReadError::Fs(error)) => return Err(error),
-                    Err(ReadError::Corrupt(_)) => Err(RecordError::Truncated),
-                };
-                if let Err(error) = loaded {
-                    tracing::warn!(%error, snapshot = %dir.display(), "the head snapshot is damaged; the log is read");
-                    self.head.counters.snapshot_failures.fetch_add(1, Ordering::Relaxed);
-                    return Ok(false);
-                }
-                self.report.records += 1;
-            }
-        }
-        Ok(true)
-    }
-
-    /// One record of a snapshot.
-    pub(super) fn snapshot_record(&mut self, record: &[u8]) -> Result<(), RecordError> {
-        let (kind, content) = record.split_first().ok_or(RecordError::Truncated)?;
-        match *kind {
-            SERIES => {
-                let loaded = SeriesRecord::read(content)?;
-                let series = self.introduce(loaded.series, &loaded.labels);
-                let series = series.ok_or(RecordError::Malformed("series number or labels"))?;
-                if let Some(chunk) = loaded.chunk {
-                    self.head.open_chunk(series, chunk)?;
-                }
-                Ok(())
-            }
-            TOMBSTONES => {
-                let mut bytes = Bytes(content);
-                let length = usize::try_from(bytes.uvarint()?).map_err(|_| RecordError::Truncated)?;
-                let mut items = Bytes(bytes.take(length)?);
-                if items.byte()? != TOMBSTONES_VERSION {
-                    return Err(RecordError::Malformed("version of the deletions"));
-                }
-                let mut tombstones = self.head.tombstones.write();
-                while !items.is_empty() {
-                    let series = self.number(items.uvarint()?);
-                    let interval = Interval::new(items.varint()?, items.varint()?);
-                    tombstones.entry(series).or_default().add(interval);
-                }
-                Ok(())
-            }
-            EXEMPLARS => {
-                let mut record = record.to_vec();
-                if let Some(kind) = record.first_mut() {
-                    *kind = RecordType::Exemplars as u8;
-                }
-                self.exemplars(&record)
-            }
-            other => Err(RecordError::UnknownType(other)),
-        }
-    }
-}
-
-/// A series of a snapshot.
-struct SeriesRecord<'a> {
-    series: u64,
-    labels: Vec<(&'a str, &'a str)>,
-    chunk: Option<OpenChunk<'a>>,
-}
-
-/// An open chunk of a snapshot.
-struct OpenChunk<'a> {
-    min_time: i64,
-    max_time: i64,
-    encoding: ChunkEncoding,
-    bytes: &'a [u8],
-    last: Last,
-}
-
-enum Last {
-    Float(f64),
-    Histogram(Histogram),
-}
-
-impl<'a> SeriesRecord<'a> {
-    fn read(record: &'a [u8]) -> Result<Self, RecordError> {
-        let mut bytes = Bytes(record);
-        let series = bytes.u64()?;
-        let mut labels = Vec::new();
-        bytes.labels(&mut labels)?;
-        let _chunk_range = bytes.u64()?;
-        if bytes.uvarint()? == 0 {
-            return Ok(Self { series, labels, chunk: None });
-        }
-        let (min_time, max_time) = (bytes.u64()? as i64, bytes.u64()? as i64);
-        let encoding = ChunkEncoding::from_byte(bytes.byte()?).map_err(|_| RecordError::Malformed("chunk encoding"))?;
-        let length = usize::try_from(bytes.uvarint()?).map_err(|_| RecordError::Truncated)?;
-        let chunk = bytes.take(length)?;
-        let last = match encoding {
-            ChunkEncoding::Xor | ChunkEncoding::Xor2 => {
-                bytes.take(7 * 8)?;
-                Last::Float(bytes.f64()?)
-            }
-            ChunkEncoding::Histogram | ChunkEncoding::HistogramWithStarts => {
-                Last::Histogram(read_histogram(&mut bytes, false)?)
-            }
-            ChunkEncoding::FloatHistogram | ChunkEncoding::FloatHistogramWithStarts => {
-                Last::Histogram(read_histogram(&mut bytes, true)?)
-            }
-        };
-        Ok(Self { series, labels, chunk: Some(OpenChunk { min_time, max_time, encoding, bytes: chunk, last }) })
-    }
-}
-
-impl Head {
-    /// Gives a series its open chunk back.
-    fn open_chunk(&self, number: u32, chunk: OpenChunk<'_>) -> Result<(), RecordError> {
-        let malformed = |_| RecordError::Malformed("open chunk");
-        let OpenChunk { min_time, max_time, encoding, bytes, last } = chunk;
-        if max_time < self.in_blocks_until() {
-            return Ok(());
-        }
-        let block_range = self.block_range();
-        let mut tally = Tally::default();
-        let restored = self.pages.with_mut(number, |series| {
-            if series.newest().is_some_and(|newest| newest >= min_time) {
-                return Err(RecordError::Malformed("an open chunk begins before the one before it ends"));
-            }
-            let before = Tally::of(series);
-            series.chunk_start = min_time;
-            match (encoding, last) {
-                (ChunkEncoding::Xor | ChunkEncoding::Xor2, Last::Float(value)) => {
-                    let mut bytes = bytes.to_vec();
-                    let (appender, starts, quarter) = resume_floats(encoding, &mut bytes).map_err(malformed)?;
-                    let same = appender.time() == max_time && appender.value().to_bits() == value.to_bits();
-                    if !same {
-                        return Err(RecordError::Malformed("an open chunk does not end as its record says"));
-                    }
-                    series.chunk = bytes;
-                    series.floats = appender;
-                    series.encoding =
-                        if encoding == ChunkEncoding::Xor { FloatEncoding::Xor } else { FloatEncoding::Xor2 };
-                    if starts.is_used() {
-                        series.rest_mut().starts = starts;
-                    }
-                    series.begin_range(block_range, quarter);
-                    series.kind = Kind::Float;
-                }
-                (_, Last::Histogram(last)) => {
-                    let mut columns = Columns::default();
-                    chunk::decode(encoding, bytes, TimeRange::ALL, &mut columns).map_err(malformed)?;
-                    let appender = resume_histograms(encoding, bytes, &columns)?;
-                    series.begin_range(block_range, None);
-                    series.floats.note_time(max_time);
-                    series.kind = Kind::Histogram;
-                    let rest = series.rest_mut();
-                    rest.histograms = Some(Box::new(appender));
-                    rest.last_histogram = Some(last);
-                }
-                _ => return Err(RecordError::Malformed("the encoding of an open chunk")),
-            }
-            tally.changed(before, series);
-            Ok(())
-        });
-        restored.unwrap_or(Err(RecordError::Malformed("series")))?;
-        self.counters.gauges.add(tally);
-        self.widen_bounds(min_time, max_time);
-        Ok(())
-    }
-}
-
-/// How a chunk of floats goes on, and when it was a quarter full.
-fn resume_floats(
-    encoding: ChunkEncoding,
-    bytes: &mut Vec<u8>,
-) -> Result<(XorAppender, Starts, Option<i64>), ChunkError> {
-    if encoding == ChunkEncoding::Xor2 {
-        return xor2::resume_at(bytes, Series::QUARTER);
-    }
-    let (appender, quarter) = XorAppender::resume_at(bytes, Series::QUARTER)?;
-    Ok((appender, Starts::default(), quarter))
-}
-
-fn resume_histograms(
-    encoding: ChunkEncoding,
-    bytes: &[u8],
-    columns: &Columns,
-) -> Result<HistogramAppender, RecordError> {
-    let malformed = RecordError::Malformed("open histogram chunk");
-    let flags = reset_header(encoding, bytes).map_err(|_| malformed)?;
-    let mut starts = columns.histogram_starts.iter().copied().chain(std::iter::repeat(0));
-    let mut samples = columns.histogram_times.iter().zip(&columns.histograms);
-    let (time, first) = samples.next().ok_or(malformed)?;
-    let start = starts.next().unwrap_or(0);
-    let mut appender = match encoding.has_starts() {
-        true => HistogramAppender::begin_with_start(flags, *time, start, first),
-        false => HistogramAppender::begin(flags, *time, first),
-    };
-    for ((time, histogram), start) in samples.zip(starts) {
-        appender.append_with_start(*time, start, histogram).map_err(|_| malformed)?;
-    }
-    Ok(appender)
-}
-
-/// What must hold for any bytes: a record is read or refused.
-pub fn check_snapshot_record(bytes: &[u8]) {
-    if let Ok(SeriesRecord { chunk: Some(chunk), .. }) = SeriesRecord::read(bytes) {
-        let mut columns = Columns::default();
-        let decoded = chunk::decode(chunk.encoding, chunk.bytes, TimeRange::ALL, &mut columns);
-        let mut copy = chunk.bytes.to_vec();
-        if chunk.encoding.is_float() && decoded.is_ok() && !columns.is_empty() {
-            let resumed = resume_floats(chunk.encoding, &mut copy);
-            assert_eq!(resumed.ok().map(|(appender, ..)| appender.time()), columns.times.last().copied());
-        } else if !chunk.encoding.is_float() && decoded.is_ok() {
-            let _ = resume_histograms(chunk.encoding, chunk.bytes, &columns);
-        }
-    }
-    let _ = format::read_metadata(bytes, |_, _| ());
 }

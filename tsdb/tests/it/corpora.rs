@@ -55,6 +55,11 @@ fn head_chunks() {
 }
 
 #[test]
+fn snapshot() {
+    replay("tsdb_snapshot", log_invariants::snapshot);
+}
+
+#[test]
 fn any_chunk() {
     replay("tsdb_chunk", log_invariants::any_chunk);
 }

@@ -1,5 +1,5 @@
 //! What must hold for any bytes of logs, head chunk files and chunks: the bodies of the fuzz targets `tsdb_wal_record`,
-//! `tsdb_wal_segment`, `tsdb_head_chunks` and `tsdb_chunk`, which the tests replay over the corpora.
+//! `tsdb_wal_segment`, `tsdb_head_chunks`, `tsdb_snapshot` and `tsdb_chunk`, which the tests replay over the corpora.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -154,31 +154,49 @@ pub(crate) fn head_chunks(data: &[u8]) {
         assemble_head_chunks(&mut file, data);
     }
     let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
-    let append = |time: i64| {
-        let db = Db::builder("data").fs(Arc::clone(&fs)).lock_file(false).open().expect("the database opens");
-        let mut appender = db.appender();
-        let series = appender.series(&[("__name__", "m")]).expect("a series");
-        let taken = appender.append_float(series, Timestamp(time), 1.0);
-        appender.commit().expect("a commit");
-        let querier = db.querier(TimeRange::ALL).expect("a querier");
-        let found = querier.select(&SelectHints::default(), &[Matcher::equal("__name__", "m")]).expect("a selection");
-        let mut columns = Columns::default();
-        if found.read(0, TimeRange::ALL, &mut columns).is_ok() {
-            assert!(columns.times.is_sorted_by(|a, b| a < b));
-            assert!(columns.histogram_times.is_sorted_by(|a, b| a < b));
-            for (starts, times) in
-                [(&columns.starts, &columns.times), (&columns.histogram_starts, &columns.histogram_times)]
-            {
-                assert!(starts.is_empty() || starts.len() == times.len(), "a start for each, or none at all");
-            }
-            assert!(taken.is_err() || columns.times.contains(&time));
-        }
-    };
-    append(1_000);
+    append_and_read(&fs, 1_000);
     let dir = Path::new("data/chunks_head");
     fs.create_dir(dir).expect("memory");
     fs.create(&dir.join("000001")).expect("memory").write_at(0, &file).expect("memory");
-    append(i64::MAX / 4);
+    append_and_read(&fs, i64::MAX / 4);
+}
+
+/// Opens a database and appends to the series `m`. What it answers rises, and has the new sample if that was taken.
+fn append_and_read(fs: &Arc<dyn Fs>, time: i64) {
+    let db = Db::builder("data").fs(Arc::clone(fs)).lock_file(false).open().expect("the database opens");
+    let mut appender = db.appender();
+    let series = appender.series(&[("__name__", "m")]).expect("a series");
+    let taken = appender.append_float(series, Timestamp(time), 1.0);
+    appender.commit().expect("a commit");
+    let querier = db.querier(TimeRange::ALL).expect("a querier");
+    let found = querier.select(&SelectHints::default(), &[Matcher::equal("__name__", "m")]).expect("a selection");
+    let mut columns = Columns::default();
+    if found.read(0, TimeRange::ALL, &mut columns).is_ok() {
+        assert!(columns.times.is_sorted_by(|a, b| a < b));
+        assert!(columns.histogram_times.is_sorted_by(|a, b| a < b));
+        for (starts, times) in
+            [(&columns.starts, &columns.times), (&columns.histogram_starts, &columns.histogram_times)]
+        {
+            assert!(starts.is_empty() || starts.len() == times.len(), "a start for each, or none at all");
+        }
+        assert!(taken.is_err() || columns.times.contains(&time));
+    }
+}
+
+/// Whatever a snapshot of the head holds, the database opens, what it answers rises, and new samples are taken.
+pub(crate) fn snapshot(data: &[u8]) {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    for (dir, segment) in [
+        ("data/wal", Vec::new()),
+        ("data/chunk_snapshot.000000.0000000000", assembled_segment(data)),
+        ("data/chunk_snapshot.000000.0000000000/metadata", Vec::new()),
+    ] {
+        let dir = Path::new(dir);
+        fs.create_dir(dir).expect("memory");
+        fs.create(&dir.join("00000000")).expect("memory").write_at(0, &segment).expect("memory");
+    }
+    append_and_read(&fs, 1_000);
+    append_and_read(&fs, i64::MAX / 4);
 }
 
 /// `length u8 | series u8 | min u16 | max u16 | encoding u8 | bytes` again and again, then chunks with right checksums.

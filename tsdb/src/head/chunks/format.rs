@@ -55,16 +55,6 @@ pub(super) fn walk(file: &[u8], number: u32, each: &mut impl FnMut(StoredChunk))
     at
 }
 
-/// What must hold for any bytes: a file of head chunks is walked to its last good chunk, and no further.
-pub fn check_head_chunks(bytes: &[u8]) {
-    let mut last = None;
-    let end = walk(bytes, 1, &mut |chunk| {
-        assert!(last < Some(chunk.place), "places rise");
-        last = Some(chunk.place);
-    });
-    assert!(end <= bytes.len());
-}
-
 /// A chunk as it lies in a file.
 pub(super) struct Parsed<'a> {
     series: u64,

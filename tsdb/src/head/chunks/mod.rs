@@ -20,7 +20,6 @@ use parking_lot::{Mutex, RwLock};
 use crate::chunk::ChunkEncoding;
 use crate::fs::{Context, File, Fs, FsError, Map};
 pub(super) use format::StoredChunk;
-pub use format::check_head_chunks;
 use format::{MAGIC, walk};
 pub(super) use read::ChunkReader;
 

@@ -1,7 +1,7 @@
 //! Reading ahead: the bytes of the log become records on a thread of their own.
 //!
-//! Records of series are the longest of a log and the dearest to read, so this thread takes them apart too and hashes the
-//! label sets ([`labels`](super::labels)).
+//! Label sets are most of a log and the dearest to read, so this thread takes them apart too and hashes them
+//! ([`labels`](super::labels)).
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,13 +10,23 @@ use std::thread::{Scope, ScopedJoinHandle};
 use super::ReplayError;
 use super::labels::{LabelReader, LabelSets, Set};
 use crate::fs::Fs;
+use crate::head::snapshot;
 use crate::head::table::Table;
-use crate::wal::format::RecordType;
+use crate::wal::format::{RecordError, RecordType};
 use crate::wal::reader::{Corruption, ReadError, WalReader};
 
 /// Bytes of records after which a batch is handed on, and batches that may wait.
 const BATCH_BYTES: usize = 256 * 1024;
 const WAITING: usize = 4;
+
+/// What kind of log is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Log {
+    /// One with records of many series.
+    Wal,
+    /// A snapshot of the head, in which each series has a record with its open chunk.
+    Snapshot,
+}
 
 /// Records of one segment in the order of the log.
 #[derive(Debug, Default)]
@@ -24,7 +34,7 @@ pub(super) struct Batch {
     segment: u64,
     records: Vec<Stored>,
     sets: LabelSets,
-    /// Of all other records, one after the other.
+    /// What records have besides label sets, one after the other.
     bytes: Vec<u8>,
 }
 
@@ -32,6 +42,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 enum Stored {
     Series { sets_end: usize, is_sound: bool },
+    Open { sets_end: usize, end: usize, labels: Result<(), RecordError> },
     Other { end: usize },
 }
 
@@ -39,6 +50,8 @@ enum Stored {
 pub(super) enum Record<'a, S> {
     /// New series. Not sound: there is damage behind these.
     Series { sets: S, is_sound: bool },
+    /// A series of a snapshot, and what follows its labels.
+    Open(Result<(Set<'a>, &'a [u8]), RecordError>),
     /// Another one, as it stands in the log.
     Other(&'a [u8]),
 }
@@ -51,14 +64,15 @@ impl Batch {
 
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_, impl Iterator<Item = Set<'_>>>> {
         let (mut set, mut byte) = (0, 0);
+        let mut sets = move |end| self.sets.between(std::mem::replace(&mut set, end), end);
+        let mut bytes = move |end| self.bytes.get(std::mem::replace(&mut byte, end)..end).unwrap_or_default();
         self.records.iter().map(move |record| match *record {
-            Stored::Series { sets_end, is_sound } => {
-                Record::Series { sets: self.sets.between(std::mem::replace(&mut set, sets_end), sets_end), is_sound }
+            Stored::Series { sets_end, is_sound } => Record::Series { sets: sets(sets_end), is_sound },
+            Stored::Open { sets_end, end, labels } => {
+                let set = sets(sets_end).next();
+                Record::Open(labels.and_then(|()| Ok((set.ok_or(RecordError::Truncated)?, bytes(end)))))
             }
-            Stored::Other { end } => {
-                let start = std::mem::replace(&mut byte, end);
-                Record::Other(self.bytes.get(start..end).unwrap_or_default())
-            }
+            Stored::Other { end } => Record::Other(bytes(end)),
         })
     }
 
@@ -76,15 +90,23 @@ impl Batch {
         self.bytes.len() + self.sets.bytes() >= BATCH_BYTES
     }
 
-    fn add(&mut self, record: &[u8], labels: &mut LabelReader, table: &Table) {
+    fn add(&mut self, log: Log, record: &[u8], labels: &mut LabelReader, table: &Table) {
         let Self { records, sets, bytes, .. } = self;
-        if RecordType::of(record) == Some(RecordType::Series) {
-            let is_sound = labels.read(record, table, sets).is_ok();
-            records.push(Stored::Series { sets_end: sets.len(), is_sound });
-        } else {
-            bytes.extend_from_slice(record);
-            records.push(Stored::Other { end: bytes.len() });
-        }
+        records.push(match (log, record) {
+            (Log::Wal, record) if RecordType::of(record) == Some(RecordType::Series) => {
+                let is_sound = labels.read(record, table, sets).is_ok();
+                Stored::Series { sets_end: sets.len(), is_sound }
+            }
+            (Log::Snapshot, [snapshot::SERIES, content @ ..]) => {
+                let rest = labels.read_one(content, table, sets);
+                bytes.extend_from_slice(rest.unwrap_or_default());
+                Stored::Open { sets_end: sets.len(), end: bytes.len(), labels: rest.map(|_| ()) }
+            }
+            _ => {
+                bytes.extend_from_slice(record);
+                Stored::Other { end: bytes.len() }
+            }
+        });
     }
 }
 
@@ -104,11 +126,12 @@ impl<'scope> Ahead<'scope> {
         fs: &Arc<dyn Fs>,
         table: &'scope Table,
         reader: WalReader,
+        log: Log,
     ) -> Self {
         let (send, receive) = sync_channel(WAITING);
         let (give_back, spare) = sync_channel(WAITING);
         let fs = Arc::clone(fs);
-        let thread = scope.spawn(move || read(&*fs, table, reader, &send, &spare));
+        let thread = scope.spawn(move || read(&*fs, table, (reader, log), &send, &spare));
         Self { receive, give_back, thread }
     }
 
@@ -130,13 +153,19 @@ impl<'scope> Ahead<'scope> {
     }
 }
 
-fn read(fs: &dyn Fs, table: &Table, mut reader: WalReader, send: &SyncSender<Batch>, spare: &Receiver<Batch>) -> End {
+fn read(
+    fs: &dyn Fs,
+    table: &Table,
+    (mut reader, log): (WalReader, Log),
+    send: &SyncSender<Batch>,
+    spare: &Receiver<Batch>,
+) -> End {
     let mut labels = LabelReader::default();
     let mut batch = Batch::default();
     loop {
         let end = match reader.next(fs) {
             Ok(Some(record)) => {
-                batch.add(record, &mut labels, table);
+                batch.add(log, record, &mut labels, table);
                 None
             }
             Ok(None) => Some(Ok(None)),

@@ -94,6 +94,9 @@ impl Set<'_> {
     }
 }
 
+/// Takes the labels of a series from the bytes where they begin.
+type EachSet<'f, 'r> = dyn FnMut(u64, &mut Bytes<'r>) -> Result<(), RecordError> + 'f;
+
 /// Reads one label set after the other.
 #[derive(Debug, Default)]
 pub(super) struct LabelReader {
@@ -147,31 +150,64 @@ impl LabelReader {
     ///
     /// See [`RecordError`]; the sets before the damage are read, and the next record can be read all the same.
     pub(super) fn read(&mut self, record: &[u8], table: &Table, out: &mut LabelSets) -> Result<(), RecordError> {
+        self.read_record(table, out, |each| format::read_series_bytes(record, each))
+    }
+
+    /// Appends the one label set at the beginning of `bytes` to `out`: the series' number, then its labels. Gives the bytes
+    /// behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(super) fn read_one<'r>(
+        &mut self,
+        bytes: &'r [u8],
+        table: &Table,
+        out: &mut LabelSets,
+    ) -> Result<&'r [u8], RecordError> {
+        let mut rest = bytes;
+        self.read_record(table, out, |each| {
+            let mut bytes = Bytes(bytes);
+            let number = bytes.u64()?;
+            each(number, &mut bytes)?;
+            rest = bytes.0;
+            Ok(())
+        })?;
+        Ok(rest)
+    }
+
+    /// Reads what `sets` hands out: the number of each series, and the bytes where its labels begin.
+    fn read_record<'r>(
+        &mut self,
+        table: &Table,
+        out: &mut LabelSets,
+        mut sets: impl FnMut(&mut EachSet<'_, 'r>) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
         let known = (out.heads.len(), out.changes.len());
-        let mut result = self.read_sets(record, table, out, |_| Ok(()));
+        let mut result = self.read_sets(table, out, &mut sets, |_| Ok(()));
         // Most texts are ASCII, which is seen faster of all of them than of each.
         if !self.texts.is_ascii() {
             out.heads.truncate(known.0);
             out.changes.truncate(known.1);
             self.now.clear();
-            result = self.read_sets(record, table, out, |bytes| text(bytes).map(|_| ()));
+            result = self.read_sets(table, out, &mut sets, |bytes| text(bytes).map(|_| ()));
         }
         out.texts.push_str(text(&self.texts)?);
         result
     }
 
-    fn read_sets(
+    fn read_sets<'r>(
         &mut self,
-        record: &[u8],
         table: &Table,
         out: &mut LabelSets,
+        sets: &mut impl FnMut(&mut EachSet<'_, 'r>) -> Result<(), RecordError>,
         check: impl Fn(&[u8]) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
         self.texts.clear();
         let first = out.heads.len();
         let kept = std::mem::take(&mut self.raw);
         let mut before = kept.as_slice();
-        let result = format::read_series_bytes(record, |number, bytes| {
+        let result = sets(&mut |number, bytes| {
             std::mem::swap(&mut self.now, &mut self.before);
             self.now.clear();
             before = self.read_labels(before, bytes, &mut out.changes, &check)?;
@@ -337,6 +373,22 @@ mod tests {
                     let packed = packer.pack(&set, &mut index).to_vec();
                     prop_assert!(index.texts(&packed).eq(texts(&sets[number])));
                 }
+            }
+        }
+
+        #[test]
+        fn sets_are_read_one_by_one_as_well(sets in sets(), behind in "[abü]{0,9}") {
+            let (table, mut index) = (Table::new(), Index::default());
+            let (mut reader, mut packer, mut read) = (LabelReader::default(), Packer::default(), LabelSets::default());
+            for set in &sets {
+                let known = read.len();
+                let mut bytes = record(std::slice::from_ref(set)).split_off(1);
+                bytes.extend_from_slice(behind.as_bytes());
+                prop_assert_eq!(reader.read_one(&bytes, &table, &mut read), Ok(behind.as_bytes()));
+                let one = read.between(known, read.len()).next().unwrap();
+                prop_assert_eq!(one.fingerprint, table.fingerprint(texts(set)));
+                let packed = packer.pack(&one, &mut index).to_vec();
+                prop_assert!(index.texts(&packed).eq(texts(set)));
             }
         }
 

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! One thread reads [`ahead`], checks, unpacks and takes apart label sets; one creates series and decodes the rest; others
-//! apply samples ([`workers`]), each to its own pages, so that no two touch one series. Batches travel through channels of a few places: memory stays bounded
-//! however long the log is.
+//! apply samples ([`workers`]), each to its own pages, so that no two touch one series. Batches travel through channels
+//! of a few places: memory stays bounded however long the log is. A [`snapshot`] is read ahead in the same way.
 
 mod ahead;
 mod labels;
 mod missing;
 mod report;
+mod snapshot;
 mod workers;
 
 use std::cell::Cell;
@@ -26,10 +27,8 @@ use hashbrown::HashMap;
 use super::Head;
 use super::append::{FloatItem, HistogramItem};
 use super::chunks::StoredChunk;
-use super::index::PackedLabels;
+use super::index::Index;
 use super::series::{Kind, MappedChunk, Page};
-use super::snapshot;
-use super::table::Fingerprint;
 use super::tally::Tally;
 use crate::block::tombstones::Interval;
 use crate::fs::Fs;
@@ -37,7 +36,7 @@ use crate::wal::checkpoint;
 use crate::wal::format::{self, FloatRecord, HistogramRecord, RecordType};
 use crate::wal::reader::{WalReader, repair};
 use crate::wal::segments;
-use ahead::{Ahead, Record};
+use ahead::{Ahead, Log, Record};
 use labels::{Packer, Set};
 pub use missing::Missing;
 pub use report::{ReplayError, ReplayReport, UnknownItems};
@@ -94,7 +93,7 @@ impl Head {
             packer: Packer::default(),
             late: false,
         };
-        let snapshot = match snapshot::current(&*self.fs, &self.dir)? {
+        let snapshot = match super::snapshot::current(&*self.fs, &self.dir)? {
             // Without the full chunks it would be half of the truth.
             Some(dir) if pass.report.damaged_chunk_files == 0 => pass.load_snapshot(&dir)?,
             _ => false,
@@ -143,9 +142,9 @@ fn mapped(chunk: &StoredChunk) -> MappedChunk {
 }
 
 /// One way through the log.
-pub(super) struct Pass<'a> {
-    pub(super) head: &'a Head,
-    pub(super) report: ReplayReport,
+struct Pass<'a> {
+    head: &'a Head,
+    report: ReplayReport,
     /// Chunks in the head chunk files that wait for their series.
     stored: HashMap<u64, Vec<StoredChunk>>,
     /// Late chunks in the head chunk files that wait for their marker in the log: without one, a block has them.
@@ -170,13 +169,14 @@ impl Pass<'_> {
         let (head, late) = (self.head, self.late);
         let damage = std::thread::scope(|scope| {
             let mut workers = Workers::start(scope, head, late);
-            let mut ahead = Ahead::start(scope, &fs, &head.table, reader);
+            let mut ahead = Ahead::start(scope, &fs, &head.table, reader, Log::Wal);
             while let Some(batch) = ahead.next() {
                 for record in batch.records() {
                     self.report.records += 1;
                     let is_good = match record {
                         Record::Series { sets, is_sound } => self.series(sets) && is_sound,
                         Record::Other(record) => self.record(record, &mut workers).is_ok(),
+                        Record::Open(_) => false,
                     };
                     self.report.bad_records += u64::from(!is_good);
                 }
@@ -250,7 +250,7 @@ impl Pass<'_> {
     }
 
     /// The number under which a series of the log is known; one that no series has if it cannot be known.
-    pub(super) fn number(&self, series: u64) -> u32 {
+    fn number(&self, series: u64) -> u32 {
         self.highest.set(self.highest.get().max(series));
         let series =
             if self.aliases.is_empty() { series } else { self.aliases.get(&series).copied().unwrap_or(series) };
@@ -260,38 +260,23 @@ impl Pass<'_> {
     /// Creates the series of a record. False if one of them cannot be kept.
     fn series<'s>(&mut self, sets: impl Iterator<Item = Set<'s>>) -> bool {
         let head = self.head;
-        let mut packer = std::mem::take(&mut self.packer);
         let mut index = head.index.write();
         let mut all_kept = true;
         for set in sets {
-            let packed = packer.pack(&set, &mut index);
-            let kept = self.introduce_as(set.number, set.fingerprint, set.is_empty(), || packed.into());
-            all_kept &= kept.is_some();
+            all_kept &= self.introduce(&set, &mut index).is_some();
         }
-        self.packer = packer;
         all_kept
     }
 
     /// Creates a series unless it is known, perhaps under another number. Gives its number; `None` if it cannot be kept.
-    pub(super) fn introduce(&mut self, number: u64, labels: &[(&str, &str)]) -> Option<u32> {
-        let fingerprint = self.head.table.fingerprint(labels.iter().copied());
-        let head = self.head;
-        self.introduce_as(number, fingerprint, labels.is_empty(), || head.index.write().pack(labels))
-    }
-
-    fn introduce_as(
-        &mut self,
-        number: u64,
-        fingerprint: Fingerprint,
-        is_empty: bool,
-        pack: impl FnOnce() -> PackedLabels,
-    ) -> Option<u32> {
-        let head = self.head;
+    fn introduce(&mut self, set: &Set<'_>, index: &mut Index) -> Option<u32> {
+        let (head, number) = (self.head, set.number);
         self.highest.set(self.highest.get().max(number));
-        let small = u32::try_from(number).ok().filter(|small| *small > 0 && !is_empty);
+        let packed = self.packer.pack(set, index);
+        let small = u32::try_from(number).ok().filter(|small| *small > 0 && !set.is_empty());
         let known = match small {
-            Some(small) => head.table.find_or_insert(fingerprint, small),
-            None => Some(head.table.find(fingerprint)?),
+            Some(small) => head.table.find_or_insert(set.fingerprint, small),
+            None => Some(head.table.find(set.fingerprint)?),
         };
         if let Some(known) = known {
             if u64::from(known) != number {
@@ -301,13 +286,13 @@ impl Pass<'_> {
             return Some(known);
         }
         let small = small?;
-        head.place(small, pack());
+        head.place(small, packed.into());
         self.report.series += 1;
         self.attach(small, number);
         Some(small)
     }
 
-    pub(super) fn metadata(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+    fn metadata(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
         let head = self.head;
         format::read_metadata(record, |series, metadata| {
             let number = self.number(series);
@@ -388,7 +373,7 @@ impl Pass<'_> {
         result
     }
 
-    pub(super) fn exemplars(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
+    fn exemplars(&mut self, record: &[u8]) -> Result<(), format::RecordError> {
         let mut items = Vec::new();
         let result = format::read_exemplars(record, &mut items);
         let mut ring = self.head.exemplars.write();
