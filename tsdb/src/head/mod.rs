@@ -21,7 +21,7 @@
 //!   over what is newer than the number it began with.
 //! - Timestamps rise strictly inside a chunk; merging late samples is the reader's work, never the writer's.
 //! - The lower bound of the head only moves forward, and only in `truncate`.
-//! - Locks are taken in this order: commit, index, page, chunk files.
+//! - Locks are taken in this order: commit, index, a shard of the table, page, chunk files.
 
 mod append;
 mod boundary;
@@ -321,17 +321,21 @@ impl Head {
         fingerprint: table::Fingerprint,
     ) -> Result<u32, AppendError> {
         let mut index = self.index.write();
-        if let Some(series) = self.table.find(fingerprint).filter(|series| self.touch(*series)) {
-            return Ok(series);
-        }
         let series = u32::try_from(self.numbers.next(run));
         let series = series.map_err(|_| AppendError::SeriesLimit { limit: u64::from(u32::MAX) })?;
-        let packed = index.pack(labels);
-        index.add(series, &packed);
-        self.place(series, packed);
-        self.table.insert(fingerprint, series);
-        self.unlogged.lock().push(series);
-        Ok(series)
+        let known = self.table.find_or_insert(fingerprint, series, || {
+            run.take();
+            let packed = index.pack(labels);
+            index.add(series, &packed);
+            self.place(series, packed);
+            // Before anybody finds it: its samples must not be logged before it.
+            self.unlogged.lock().push(series);
+        });
+        if let Some(known) = known {
+            // It cannot go while the index is ours.
+            self.touch(known);
+        }
+        Ok(known.unwrap_or(series))
     }
 
     /// Puts a new series in its place and counts it.

@@ -38,15 +38,15 @@ impl Numbers {
         self.0.fetch_max(first, Ordering::AcqRel);
     }
 
-    /// The next number of a run, which is made longer if it is at its end.
+    /// The next number of a run, which is made longer if it is at its end. It is the next one until it is
+    /// [taken](Run::take).
     pub(super) fn next(&self, run: &mut Run) -> u64 {
         if run.next == run.end {
             run.length = (run.length * 2).clamp(1, RUN_MAX);
             run.next = self.0.fetch_add(run.length, Ordering::AcqRel);
             run.end = run.next + run.length;
         }
-        run.next += 1;
-        run.next - 1
+        run.next
     }
 
     /// Takes back what is left of a run, unless somebody has numbers behind it.
@@ -57,11 +57,25 @@ impl Numbers {
     }
 }
 
+impl Run {
+    /// A series has the next number now.
+    pub(super) fn take(&mut self) {
+        self.next += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn take(numbers: &Numbers, run: &mut Run) -> u64 {
+        assert_eq!(numbers.next(run), numbers.next(run));
+        let number = numbers.next(run);
+        run.take();
+        number
+    }
 
     #[test]
     fn one_after_the_other_leaves_no_gap() {
@@ -69,7 +83,7 @@ mod tests {
         let mut given = Vec::new();
         for count in [1, 2, 3, 200, 1, 5] {
             let mut run = Run::default();
-            given.extend((0..count).map(|_| numbers.next(&mut run)));
+            given.extend((0..count).map(|_| take(&numbers, &mut run)));
             numbers.give_back(&run);
         }
         assert!(given.iter().copied().eq(1..=212));
@@ -82,7 +96,7 @@ mod tests {
         let mut runs: [Run; 4] = Default::default();
         let mut given: [Vec<u64>; 4] = Default::default();
         for _ in 0..1000 {
-            runs.iter_mut().zip(&mut given).for_each(|(run, given)| given.push(numbers.next(run)));
+            runs.iter_mut().zip(&mut given).for_each(|(run, given)| given.push(take(&numbers, run)));
         }
         for given in given {
             let gaps = given.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
@@ -97,7 +111,7 @@ mod tests {
             let mut runs: [Run; 3] = Default::default();
             let mut given = std::collections::HashSet::new();
             for (who, ends) in steps {
-                prop_assert!(given.insert(numbers.next(&mut runs[who])));
+                prop_assert!(given.insert(take(&numbers, &mut runs[who])));
                 if ends {
                     numbers.give_back(&runs[who]);
                     runs[who] = Run::default();

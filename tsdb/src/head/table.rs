@@ -156,22 +156,18 @@ impl Table {
         Some(found)
     }
 
-    /// Adds a series that is not there.
-    pub(super) fn insert(&self, fingerprint: Fingerprint, series: u32) {
-        self.cards.fill(series, fingerprint);
-        let mut shard = self.shard(fingerprint).write();
-        shard.insert_unique(fingerprint.low, series, |&series| self.cards.low(series));
-    }
-
-    /// The series with this fingerprint; if there is none, adds `series` and gives nothing.
-    pub(super) fn find_or_insert(&self, fingerprint: Fingerprint, series: u32) -> Option<u32> {
+    /// The series with this fingerprint; if there is none, adds `series`, and has it created before anybody finds it.
+    ///
+    /// A large table is far from the processor: the entry is on its way there while the series is created.
+    pub(super) fn find_or_insert(&self, fingerprint: Fingerprint, series: u32, create: impl FnOnce()) -> Option<u32> {
         let mut shard = self.shard(fingerprint).write();
         let same = |&known: &u32| self.cards.agree(known, fingerprint);
         match shard.entry(fingerprint.low, same, |&series| self.cards.low(series)) {
             hash_table::Entry::Occupied(known) => Some(*known.get()),
             hash_table::Entry::Vacant(place) => {
-                self.cards.fill(series, fingerprint);
                 place.insert(series);
+                create();
+                self.cards.fill(series, fingerprint);
                 None
             }
         }
@@ -369,7 +365,9 @@ mod tests {
     fn who_follows_is_learned() {
         let table = Table::new();
         let fingerprint = |n: u32| table.fingerprint([("n", n.to_string().as_str())].into_iter());
-        (1..3000).for_each(|series| table.insert(fingerprint(series), series));
+        for series in 1..3000 {
+            assert_eq!(table.find_or_insert(fingerprint(series), series, || {}), None);
+        }
         for _ in 0..2 {
             let mut last = 0;
             for series in (1..3000).rev().chain(1..3000).step_by(7) {
@@ -391,10 +389,14 @@ mod tests {
             let fingerprint = |text: &str| table.fingerprint([("l", text)].into_iter());
             for (series, text) in texts.iter().enumerate() {
                 prop_assert_eq!(table.find(fingerprint(text)), None);
-                table.insert(fingerprint(text), series as u32);
+                let mut created = false;
+                prop_assert_eq!(table.find_or_insert(fingerprint(text), series as u32, || created = true), None);
+                prop_assert!(created);
             }
             for (series, text) in texts.iter().enumerate() {
                 prop_assert_eq!(table.find(fingerprint(text)), Some(series as u32));
+                let again = table.find_or_insert(fingerprint(text), 1000, || unreachable!("it is known"));
+                prop_assert_eq!(again, Some(series as u32));
                 table.remove(fingerprint(text), series as u32);
                 prop_assert_eq!(table.find(fingerprint(text)), None);
             }

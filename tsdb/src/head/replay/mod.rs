@@ -272,12 +272,17 @@ impl Pass<'_> {
     fn introduce(&mut self, set: &Set<'_>, index: &mut Index) -> Option<u32> {
         let (head, number) = (self.head, set.number);
         self.highest.set(self.highest.get().max(number));
-        let packed = self.packer.pack(set, index);
         let small = u32::try_from(number).ok().filter(|small| *small > 0 && !set.is_empty());
         let known = match small {
-            Some(small) => head.table.find_or_insert(set.fingerprint, small),
-            None => Some(head.table.find(set.fingerprint)?),
+            Some(small) => head.table.find_or_insert(set.fingerprint, small, || {
+                head.place(small, self.packer.pack(set, index).into());
+            }),
+            None => head.table.find(set.fingerprint),
         };
+        if small.is_none() || known.is_some() {
+            // The next set is told by its difference to this one.
+            self.packer.pack(set, index);
+        }
         if let Some(known) = known {
             if u64::from(known) != number {
                 self.aliases.insert(number, u64::from(known));
@@ -286,7 +291,6 @@ impl Pass<'_> {
             return Some(known);
         }
         let small = small?;
-        head.place(small, packed.into());
         self.report.series += 1;
         self.attach(small, number);
         Some(small)
