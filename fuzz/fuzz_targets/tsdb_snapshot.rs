@@ -5,4 +5,6 @@
 #[allow(dead_code)]
 mod log_invariants;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| log_invariants::snapshot(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    log_invariants::snapshot(data);
+});

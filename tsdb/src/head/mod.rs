@@ -21,7 +21,7 @@
 //!   over what is newer than the number it began with.
 //! - Timestamps rise strictly inside a chunk; merging late samples is the reader's work, never the writer's.
 //! - The lower bound of the head only moves forward, and only in `truncate`.
-//! - Locks are taken in this order: commit, index, a shard of the table, page, chunk files.
+//! - Locks are taken in this order: commit, index, a shard of the table, the list of unlogged series, page, chunk files.
 
 mod append;
 mod boundary;

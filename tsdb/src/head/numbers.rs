@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// No series has this number or a higher one.
+const END: u64 = 1 << u32::BITS;
 /// A run is at most this long, so that a page is shared by few appenders.
 const RUN_MAX: u64 = 64;
 
@@ -25,7 +27,7 @@ pub(super) struct Run {
 impl Numbers {
     /// Those from `first` on.
     pub(super) fn new(first: u64) -> Self {
-        Self(AtomicU64::new(first))
+        Self(AtomicU64::new(first.min(END)))
     }
 
     /// All numbers from this one on are free.
@@ -35,11 +37,11 @@ impl Numbers {
 
     /// Gives no number below `first` any more.
     pub(super) fn skip_to(&self, first: u64) {
-        self.0.fetch_max(first, Ordering::AcqRel);
+        self.0.fetch_max(first.min(END), Ordering::AcqRel);
     }
 
-    /// The next number of a run, which is made longer if it is at its end. It is the next one until it is
-    /// [taken](Run::take).
+    /// The next number of a run, which is made longer if it is at its end; [`END`] or more: there is none. It is the next
+    /// one until it is [taken](Run::take).
     pub(super) fn next(&self, run: &mut Run) -> u64 {
         if run.next == run.end {
             run.length = (run.length * 2).clamp(1, RUN_MAX);
@@ -50,7 +52,7 @@ impl Numbers {
     }
 
     /// Takes back what is left of a run, unless somebody has numbers behind it.
-    pub(super) fn give_back(&self, run: &Run) {
+    pub(super) fn give_back(&self, run: Run) {
         if run.next < run.end {
             let _ = self.0.compare_exchange(run.end, run.next, Ordering::AcqRel, Ordering::Acquire);
         }
@@ -84,7 +86,7 @@ mod tests {
         for count in [1, 2, 3, 200, 1, 5] {
             let mut run = Run::default();
             given.extend((0..count).map(|_| take(&numbers, &mut run)));
-            numbers.give_back(&run);
+            numbers.give_back(run);
         }
         assert!(given.iter().copied().eq(1..=212));
         assert_eq!(numbers.free_from(), 213);
@@ -104,6 +106,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn whatever_a_log_says_numbers_do_not_begin_anew() {
+        for numbers in [Numbers::new(u64::MAX), Numbers::new(1)] {
+            numbers.skip_to(u64::MAX);
+            for _ in 0..200 {
+                let mut run = Run::default();
+                assert!(numbers.next(&mut run) >= END);
+                numbers.give_back(run);
+            }
+            assert_eq!(numbers.free_from(), END);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_number_is_given_twice(steps in prop::collection::vec((0usize..3, prop::bool::weighted(0.1)), 0..400)) {
@@ -113,8 +128,7 @@ mod tests {
             for (who, ends) in steps {
                 prop_assert!(given.insert(take(&numbers, &mut runs[who])));
                 if ends {
-                    numbers.give_back(&runs[who]);
-                    runs[who] = Run::default();
+                    numbers.give_back(std::mem::take(&mut runs[who]));
                 }
                 prop_assert!(given.iter().all(|number| (7..numbers.free_from()).contains(number)));
             }

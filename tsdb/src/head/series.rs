@@ -90,7 +90,8 @@ impl Pages {
         if series.is_dead() { None } else { Some(change(series)) }
     }
 
-    /// Gives back the memory of pages without a series, but for the newest page, which is being filled.
+    /// Gives back the memory of pages without a series, but for the newest page, which is being filled. Another one that is filled
+    /// later gets its memory again.
     pub(super) fn free_empty(&self) {
         let mut pages: Vec<&Page> = self.iter().map(|(_, page)| page).collect();
         pages.pop();

@@ -68,6 +68,8 @@ impl Head {
         let begin = |dir: &Path| WalWriter::begin(Arc::clone(&self.fs), dir, 0, segment_bytes, compression);
         let mut out = begin(dir)?;
         let mut add = |record: &[u8]| add_record(&mut out, record);
+        // Nobody creates a series from here on: the next start takes all of the snapshot to be in the log.
+        let index = self.index.read();
         let unlogged: hashbrown::HashSet<u32> = self.unlogged.lock().iter().copied().collect();
         let mut record = Vec::new();
         let mut aliases: hashbrown::HashMap<u64, Vec<u64>> = hashbrown::HashMap::new();
@@ -76,7 +78,6 @@ impl Head {
         }
         let mut metadata = vec![RecordType::Metadata as u8];
         for (first, page) in self.pages.iter() {
-            let index = self.index.read();
             let page = page.read();
             for (at, series) in page.iter().enumerate().filter(|(_, series)| !series.is_dead()) {
                 let number = first + at as u32;

@@ -390,7 +390,9 @@ mod tests {
             for (series, text) in texts.iter().enumerate() {
                 prop_assert_eq!(table.find(fingerprint(text)), None);
                 let mut created = false;
-                prop_assert_eq!(table.find_or_insert(fingerprint(text), series as u32, || created = true), None);
+                prop_assert_eq!(table.find_or_insert(fingerprint(text), series as u32, || {
+                    created = !table.cards.agree(series as u32, fingerprint(text));
+                }), None);
                 prop_assert!(created);
             }
             for (series, text) in texts.iter().enumerate() {

@@ -56,7 +56,14 @@ fn head_chunks() {
 
 #[test]
 fn snapshot() {
-    replay("tsdb_snapshot", log_invariants::snapshot);
+    replay("tsdb_snapshot", |data| {
+        log_invariants::snapshot(data);
+    });
+    let good = include_bytes!("../../../fuzz/corpus/tsdb_snapshot/plain");
+    assert!(log_invariants::snapshot(good));
+    let mut bad = good.to_vec();
+    *bad.last_mut().unwrap() ^= 0x80;
+    assert!(!log_invariants::snapshot(&bad), "the last text of the metadata is not UTF-8");
 }
 
 #[test]

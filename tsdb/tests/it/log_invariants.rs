@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ferula_model::{Appendable, Columns, Matcher, Queryable, SelectHints, TimeRange, Timestamp};
+use ferula_model::{Appendable, Columns, Labels, Matcher, Queryable, SelectHints, TimeRange, Timestamp};
 use ferula_tsdb::Db;
 use ferula_tsdb::chunk::xor::XorAppender;
 use ferula_tsdb::chunk::{self, ChunkEncoding, FloatEncoding};
@@ -162,7 +162,8 @@ pub(crate) fn head_chunks(data: &[u8]) {
 }
 
 /// Opens a database and appends to the series `m`. What it answers rises, and has the new sample if that was taken.
-fn append_and_read(fs: &Arc<dyn Fs>, time: i64) {
+/// Says whether the database began with a snapshot.
+fn append_and_read(fs: &Arc<dyn Fs>, time: i64) -> bool {
     let db = Db::builder("data").fs(Arc::clone(fs)).lock_file(false).open().expect("the database opens");
     let mut appender = db.appender();
     let series = appender.series(&[("__name__", "m")]).expect("a series");
@@ -171,7 +172,10 @@ fn append_and_read(fs: &Arc<dyn Fs>, time: i64) {
     let querier = db.querier(TimeRange::ALL).expect("a querier");
     let found = querier.select(&SelectHints::default(), &[Matcher::equal("__name__", "m")]).expect("a selection");
     let mut columns = Columns::default();
-    if found.read(0, TimeRange::ALL, &mut columns).is_ok() {
+    for at in 0..found.len() {
+        if found.read(at, TimeRange::ALL, &mut columns).is_err() {
+            continue;
+        }
         assert!(columns.times.is_sorted_by(|a, b| a < b));
         assert!(columns.histogram_times.is_sorted_by(|a, b| a < b));
         for (starts, times) in
@@ -179,24 +183,31 @@ fn append_and_read(fs: &Arc<dyn Fs>, time: i64) {
         {
             assert!(starts.is_empty() || starts.len() == times.len(), "a start for each, or none at all");
         }
-        assert!(taken.is_err() || columns.times.contains(&time));
+        let is_ours = found.labels(at) == Labels::from_pairs([("__name__", "m")]);
+        assert!(!is_ours || taken.is_err() || columns.times.contains(&time));
     }
+    db.opened().from_snapshot
 }
 
-/// Whatever a snapshot of the head holds, the database opens, what it answers rises, and new samples are taken.
-pub(crate) fn snapshot(data: &[u8]) {
+/// Whatever a snapshot of the head holds, the database opens, what it answers rises, and new samples are taken. The first
+/// two bytes say how many of the others are series and their like; what follows those is metadata. Says whether the
+/// snapshot was taken.
+pub(crate) fn snapshot(data: &[u8]) -> bool {
+    let Some((series, data)) = data.split_first_chunk() else { return false };
+    let (series, metadata) = data.split_at(data.len().min(usize::from(u16::from_be_bytes(*series))));
     let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
     for (dir, segment) in [
         ("data/wal", Vec::new()),
-        ("data/chunk_snapshot.000000.0000000000", assembled_segment(data)),
-        ("data/chunk_snapshot.000000.0000000000/metadata", Vec::new()),
+        ("data/chunk_snapshot.000000.0000000000", assembled_segment(series)),
+        ("data/chunk_snapshot.000000.0000000000/metadata", assembled_segment(metadata)),
     ] {
         let dir = Path::new(dir);
         fs.create_dir(dir).expect("memory");
         fs.create(&dir.join("00000000")).expect("memory").write_at(0, &segment).expect("memory");
     }
-    append_and_read(&fs, 1_000);
+    let is_taken = append_and_read(&fs, 1_000);
     append_and_read(&fs, i64::MAX / 4);
+    is_taken
 }
 
 /// `length u8 | series u8 | min u16 | max u16 | encoding u8 | bytes` again and again, then chunks with right checksums.

@@ -1,11 +1,12 @@
 //! Maintenance: what is due is done, nothing is lost by it, and appends and queries go on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferula_model::{
-    AppendError, Appendable, Columns, Labels, Matcher, Queryable, Question, SelectHints, SeriesRef, TimeRange,
-    Timestamp,
+    AppendError, Appendable, Columns, Labels, Matcher, Metadata, Queryable, Question, SelectHints, SeriesRef,
+    TimeRange, Timestamp,
 };
 use ferula_tsdb::compact::Retention;
 use ferula_tsdb::fs::{Crash, Fs, MemFs};
@@ -458,4 +459,34 @@ fn a_copy_has_late_samples_that_came_while_earlier_ones_were_on_their_way() {
     let copy = Db::builder(copy).fs(Arc::new(disk.clone())).open().unwrap();
     assert_eq!(everything(&copy), everything(&db));
     drop(reader);
+}
+
+#[test]
+fn a_damaged_snapshot_costs_nothing_but_time() {
+    let after_damage = |in_folder: &str, nth: usize| {
+        let disk = MemFs::new();
+        let db = builder(&disk).open().unwrap();
+        fill(&db, 0, 90_000);
+        fill(&db, 100_000, 250_000);
+        let mut appender = db.appender();
+        let series = appender.series(&[("__name__", "m"), ("name", "a")]).unwrap();
+        appender.set_metadata(series, &Metadata { help: "h".to_string(), ..Metadata::default() }).unwrap();
+        appender.commit().unwrap();
+        let before = everything(&db);
+        db.close().unwrap();
+        let snapshot = disk.list(Path::new("data")).unwrap().into_iter().find(|e| e.name.starts_with("chunk_snapshot"));
+        let folder = Path::new("data").join(in_folder.replace("snapshot", &snapshot.unwrap().name));
+        let file = disk.list(&folder).unwrap().into_iter().rfind(|entry| !entry.is_dir).unwrap();
+        let bytes = file.bytes as usize;
+        if let Some(offset) = [bytes / 3, bytes / 2, bytes - 1].get(nth) {
+            disk.flip(&folder.join(file.name), *offset, 0x10).unwrap();
+        }
+        let db = builder(&disk).open().unwrap();
+        assert_eq!(everything(&db), before, "{in_folder}, {nth}");
+        db.opened().from_snapshot
+    };
+    for folder in ["snapshot", "snapshot/metadata", "chunks_head"] {
+        let taken: Vec<bool> = (0..4).map(|nth| after_damage(folder, nth)).collect();
+        assert_eq!(taken, [false, false, false, true], "{folder}");
+    }
 }

@@ -220,7 +220,7 @@ impl Drop for HeadAppender<'_> {
     fn drop(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
-        self.head.numbers.give_back(&self.run);
+        self.head.numbers.give_back(std::mem::take(&mut self.run));
         self.head.appenders.lock().end(self.collection, batch);
     }
 }

@@ -69,6 +69,14 @@ pub(super) enum StoredError {
     Corrupt { file: u32, offset: u64, problem: &'static str },
 }
 
+/// What the files were found like.
+pub(super) struct Loaded {
+    /// Files that a crash does not leave behind like this.
+    pub(super) damaged: u64,
+    /// Whether nothing was cut off, not even what a crash leaves half-written.
+    pub(super) are_whole: bool,
+}
+
 impl HeadChunks {
     /// Takes the files of a folder as they are; [`load`](Self::load) says what is in them.
     pub(super) fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, FsError> {
@@ -92,11 +100,11 @@ impl HeadChunks {
     }
 
     /// Hands out every whole chunk, in the order they were written. From the first damage on, chunks are not believed:
-    /// the damaged file's rest and all later files are removed; the log still has what was in them. Says how many files
-    /// were damaged.
-    pub(super) fn load(&self, mut each: impl FnMut(StoredChunk)) -> Result<u64, FsError> {
+    /// the damaged file's rest and all later files are removed; the log still has what was in them.
+    pub(super) fn load(&self, mut each: impl FnMut(StoredChunk)) -> Result<Loaded, FsError> {
         let numbers: Vec<u32> = self.maps.read().keys().copied().collect();
         let (mut damaged, mut gone, mut cut) = (0, Vec::new(), Vec::new());
+        let mut are_whole = true;
         for (at, &number) in numbers.iter().enumerate() {
             if damaged > 0 {
                 gone.push(number);
@@ -108,6 +116,7 @@ impl HeadChunks {
             let end = walk(&map, number, &mut each);
             let clean = end == map.len() || map.get(end..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
             damaged += u64::from(!is_last && (end == 0 || !clean));
+            are_whole &= clean && (end > 0 || map.is_empty());
             if end == 0 {
                 // Not even a header: a file that was just created when the power went.
                 damaged += u64::from(is_last && !clean);
@@ -125,7 +134,7 @@ impl HeadChunks {
             file.set_len(end as u64).context("cut", &path)?;
             file.sync().context("sync", &path)?;
         }
-        Ok(damaged)
+        Ok(Loaded { damaged, are_whole })
     }
 
     fn forget(&self, number: u32) -> Result<(), FsError> {
@@ -362,7 +371,7 @@ mod tests {
         drop(chunks);
         let chunks = HeadChunks::open(fs, Path::new("c")).unwrap();
         let mut found = Vec::new();
-        assert_eq!(chunks.load(|chunk| found.push(chunk)).unwrap(), 0);
+        assert_eq!(chunks.load(|chunk| found.push(chunk)).unwrap().damaged, 0);
         assert_eq!(found.iter().map(|chunk| (chunk.place, chunk.series as u32)).collect::<Vec<_>>(), stored);
         assert!(found.iter().all(|chunk| chunk.late == (chunk.series % 5 == 0)));
         let place = chunks.store(9, ChunkEncoding::Xor, (0, 1), false, &[1]);
@@ -385,7 +394,7 @@ mod tests {
         fs.open(path).unwrap().set_len(length as u64 - 3).unwrap();
         let chunks = HeadChunks::open(fs, Path::new("c")).unwrap();
         let mut found = 0;
-        assert_eq!(chunks.load(|_| found += 1).unwrap(), 0);
+        assert_eq!(chunks.load(|_| found += 1).unwrap().damaged, 0);
         assert_eq!(found, 9);
     }
 
@@ -402,8 +411,9 @@ mod tests {
 
     fn loaded(fs: Arc<MemFs>) -> (u64, Vec<i64>) {
         let mut times = Vec::new();
-        let damaged = HeadChunks::open(fs, Path::new("c")).unwrap().load(|chunk| times.push(chunk.min_time)).unwrap();
-        (damaged, times)
+        let chunks = HeadChunks::open(fs, Path::new("c")).unwrap();
+        let files = chunks.load(|chunk| times.push(chunk.min_time)).unwrap();
+        (files.damaged, times)
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Batch {
     }
 
     fn is_full(&self) -> bool {
-        self.bytes.len() + self.sets.bytes() >= BATCH_BYTES
+        size_of_val(&*self.records) + self.bytes.len() + self.sets.bytes() >= BATCH_BYTES
     }
 
     fn add(&mut self, log: Log, record: &[u8], labels: &mut LabelReader, table: &Table) {

@@ -59,14 +59,15 @@ impl Head {
         let mut report = ReplayReport::default();
         let (mut stored, mut stored_late) = (HashMap::new(), HashMap::new());
         let mut highest = 0;
-        report.damaged_chunk_files = self.chunks.load(|chunk| {
-            highest = highest.max(chunk.series);
+        let files = self.chunks.load(|chunk| {
+            highest = highest.max(u32::try_from(chunk.series).unwrap_or(0));
             if chunk.late {
                 stored_late.insert((chunk.series, chunk.place), chunk);
             } else {
                 stored.entry(chunk.series).or_insert_with(Vec::new).push(chunk);
             }
         })?;
+        report.damaged_chunk_files = files.damaged;
         let wal = self.log_dir(false);
         checkpoint::remove_covered(&*self.fs, &wal)?;
         let checkpoint = checkpoint::latest(&*self.fs, &wal)?;
@@ -95,7 +96,7 @@ impl Head {
         };
         let snapshot = match super::snapshot::current(&*self.fs, &self.dir)? {
             // Without the full chunks it would be half of the truth.
-            Some(dir) if pass.report.damaged_chunk_files == 0 => pass.load_snapshot(&dir)?,
+            Some(dir) if files.are_whole => pass.load_snapshot(&dir)?,
             _ => false,
         };
         pass.report.from_snapshot = snapshot;
@@ -113,7 +114,7 @@ impl Head {
         self.fill_postings();
         *self.aliases.write() = aliases;
         // A number that some record or chunk speaks of must not become the number of another series.
-        self.numbers.skip_to(highest.get().saturating_add(1));
+        self.numbers.skip_to(u64::from(highest.get()) + 1);
         self.replay.end();
         Ok(report)
     }
@@ -151,8 +152,8 @@ struct Pass<'a> {
     stored_late: HashMap<(u64, u64), StoredChunk>,
     /// Series that the log introduces twice: the first number counts.
     aliases: HashMap<u64, u64>,
-    /// The highest number of a series that was met.
-    highest: Cell<u64>,
+    /// The highest number that was met and that a series can have.
+    highest: Cell<u32>,
     packer: Packer,
     /// Whether this is the log of late samples.
     late: bool,
@@ -251,10 +252,15 @@ impl Pass<'_> {
 
     /// The number under which a series of the log is known; one that no series has if it cannot be known.
     fn number(&self, series: u64) -> u32 {
-        self.highest.set(self.highest.get().max(series));
+        self.meet(series);
         let series =
             if self.aliases.is_empty() { series } else { self.aliases.get(&series).copied().unwrap_or(series) };
         u32::try_from(series).unwrap_or(0)
+    }
+
+    /// Remembers that a number is not free.
+    fn meet(&self, number: u64) {
+        self.highest.set(self.highest.get().max(u32::try_from(number).unwrap_or(0)));
     }
 
     /// Creates the series of a record. False if one of them cannot be kept.
@@ -271,7 +277,7 @@ impl Pass<'_> {
     /// Creates a series unless it is known, perhaps under another number. Gives its number; `None` if it cannot be kept.
     fn introduce(&mut self, set: &Set<'_>, index: &mut Index) -> Option<u32> {
         let (head, number) = (self.head, set.number);
-        self.highest.set(self.highest.get().max(number));
+        self.meet(number);
         let small = u32::try_from(number).ok().filter(|small| *small > 0 && !set.is_empty());
         let known = match small {
             Some(small) => head.table.find_or_insert(set.fingerprint, small, || {
