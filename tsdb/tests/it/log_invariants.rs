@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ferula_model::{Appendable, Columns, Labels, Matcher, Queryable, SelectHints, TimeRange, Timestamp};
+use ferula_model::{AppendError, Appendable, Columns, Labels, Matcher, Queryable, SelectHints, TimeRange, Timestamp};
 use ferula_tsdb::Db;
 use ferula_tsdb::chunk::xor::XorAppender;
 use ferula_tsdb::chunk::{self, ChunkEncoding, FloatEncoding};
@@ -166,7 +166,14 @@ pub(crate) fn head_chunks(data: &[u8]) {
 fn append_and_read(fs: &Arc<dyn Fs>, time: i64) -> bool {
     let db = Db::builder("data").fs(Arc::clone(fs)).lock_file(false).open().expect("the database opens");
     let mut appender = db.appender();
-    let series = appender.series(&[("__name__", "m")]).expect("a series");
+    let series = match appender.series(&[("__name__", "m")]) {
+        Ok(series) => series,
+        // The highest number of all is in use.
+        Err(error) => {
+            assert_eq!(error, AppendError::SeriesLimit { limit: u64::from(u32::MAX) });
+            return db.opened().from_snapshot;
+        }
+    };
     let taken = appender.append_float(series, Timestamp(time), 1.0);
     appender.commit().expect("a commit");
     let querier = db.querier(TimeRange::ALL).expect("a querier");

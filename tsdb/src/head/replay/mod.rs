@@ -128,7 +128,7 @@ impl Head {
                 move |each: &mut dyn FnMut(u32, &[u32])| {
                     for (first, page) in pages {
                         let page = page.read();
-                        let living = (*first..).zip(page.iter()).filter(|(_, series)| !series.is_dead());
+                        let living = (*first..=u32::MAX).zip(page.iter()).filter(|(_, series)| !series.is_dead());
                         living.for_each(|(number, series)| each(number, &series.labels));
                     }
                 }
