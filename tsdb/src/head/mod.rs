@@ -154,6 +154,7 @@ pub(crate) struct Head {
     commit: Mutex<Commit>,
     /// Series that are not in the log yet.
     unlogged: Mutex<Vec<u32>>,
+    /// Those that the next series get.
     numbers: Numbers,
     /// Oldest and newest time of samples in order; `i64::MAX` and `i64::MIN` in an empty head.
     min_time: AtomicI64,

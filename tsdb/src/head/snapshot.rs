@@ -68,7 +68,7 @@ impl Head {
         let begin = |dir: &Path| WalWriter::begin(Arc::clone(&self.fs), dir, 0, segment_bytes, compression);
         let mut out = begin(dir)?;
         let mut add = |record: &[u8]| add_record(&mut out, record);
-        // Nobody creates a series from here on: the next start takes all of the snapshot to be in the log.
+        // While the series are written nobody creates one: the next start takes all of the snapshot to be in the log.
         let index = self.index.read();
         let unlogged: hashbrown::HashSet<u32> = self.unlogged.lock().iter().copied().collect();
         let mut record = Vec::new();
@@ -104,6 +104,7 @@ impl Head {
                 }
             }
         }
+        drop(index);
         add(&self.tombstones_record())?;
         let ring = self.exemplars.read();
         let exemplars: Vec<ExemplarRecord> = ring.between(i64::MIN, i64::MAX).map(record_of).collect();

@@ -177,6 +177,7 @@ impl Pass<'_> {
                     let is_good = match record {
                         Record::Series { sets, is_sound } => self.series(sets) && is_sound,
                         Record::Other(record) => self.record(record, &mut workers).is_ok(),
+                        // Only a snapshot has those.
                         Record::Open(_) => false,
                     };
                     self.report.bad_records += u64::from(!is_good);

@@ -47,6 +47,7 @@ impl Pass<'_> {
                         (_, Record::Open(series)) => series.and_then(|(set, rest)| self.open_series(&set, rest)),
                         (Log::Snapshot, Record::Other(record)) => self.snapshot_record(record),
                         (Log::Wal, Record::Other(record)) => self.metadata(record),
+                        // Only a log has those.
                         (_, Record::Series { .. }) => Err(RecordError::UnknownType(SERIES)),
                     };
                     if loaded.is_err() {
