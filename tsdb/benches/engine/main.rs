@@ -8,8 +8,9 @@
 //! ```
 //!
 //! `ingest` appends as a remote-write receiver does: commits of 5,000 samples, every series found by its labels. First
-//! with one sample of a series in a commit, then with twenty. `growth` has a process for each number of series: cost of
-//! a new series, of a sample, and memory per series after four samples. `replay` kills a writer and opens what it left.
+//! with one sample of a series in a commit, then with twenty. `growth` has a process for each number of series, and says
+//! what a new series costs, a sample, and memory per series after four samples, and how many times what the size before
+//! it cost: with ten times as many series, x10 is the least that can be hoped for. `replay` kills a writer and opens what it left.
 //! `read` decodes float chunks, then selects and reads series from the head.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -112,14 +113,52 @@ fn commit(db: &Db, hosts: &[Host], part: std::ops::Range<usize>, step: u64, samp
     appender.commit().unwrap();
 }
 
+/// How often each size of `growth` is run; the median counts.
+const RUNS: usize = 5;
+
+/// What a number of series costs: how many they are, CPU seconds of creating them, each with a sample, and of one more sample
+/// of each, and bytes as the kernel and as the database counts them.
+type Cost = [f64; 5];
+
 fn growth(sizes: &str) {
-    println!("  series   CPU us a new series   ns a sample    RSS B a series   own count B");
-    for size in sizes.split(',') {
-        let status = Command::new(std::env::current_exe().unwrap()).args(["grow", size]).status().unwrap();
-        assert!(status.success());
+    let sizes: Vec<&str> = sizes.split(',').collect();
+    let mut runs: Vec<Vec<Cost>> = vec![Vec::new(); sizes.len()];
+    for _ in 0..RUNS {
+        for (size, runs) in sizes.iter().zip(&mut runs) {
+            let child = Command::new(std::env::current_exe().unwrap()).args(["grow", size]).output().unwrap();
+            assert!(child.status.success());
+            let text = String::from_utf8(child.stdout).unwrap();
+            let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap());
+            runs.push(std::array::from_fn(|_| numbers.next().unwrap()));
+        }
+    }
+    let median = |runs: &Vec<Cost>, what: usize| {
+        let mut values: Vec<f64> = runs.iter().map(|cost| cost[what]).collect();
+        values.sort_by(f64::total_cmp);
+        values[RUNS / 2]
+    };
+    let costs: Vec<Cost> = runs.iter().map(|runs| std::array::from_fn(|what| median(runs, what))).collect();
+    println!("                  a new series      a known sample    RSS of a series   own count");
+    println!("   series    us CPU     times    ns CPU     times         B     times           B");
+    let mut before: Option<Cost> = None;
+    for cost in costs {
+        let [series, create, sample, rss, counted] = cost;
+        let times = |what: usize| before.map_or(String::new(), |before| format!("x{:.2}", cost[what] / before[what]));
+        println!(
+            "{series:>9} {:>9.2} {:>9} {:>9.0} {:>9} {:>9.0} {:>9} {:>11.0}",
+            create / series * 1e6,
+            times(1),
+            sample / series * 1e9,
+            times(2),
+            rss / series,
+            times(3),
+            counted / series,
+        );
+        before = Some(cost);
     }
 }
 
+/// Prints the numbers of a [`Cost`].
 fn grow(series: usize) {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::builder(dir.path()).open().unwrap();
@@ -140,13 +179,7 @@ fn grow(series: usize) {
         }
     }
     let rss = status("RssAnon") - before;
-    println!(
-        "{count:>8} {:>21.2} {:>13.0} {:>17.0} {:>13.0}",
-        new / count as f64 * 1e6,
-        known / (3 * count) as f64 * 1e9,
-        rss / count as f64,
-        db.memory_bytes() as f64 / count as f64
-    );
+    println!("{count} {new} {} {rss} {}", known / 3.0, db.memory_bytes());
 }
 
 /// Appends one sample of each series; CPU seconds and samples.

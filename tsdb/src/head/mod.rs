@@ -31,6 +31,7 @@ mod delete;
 mod exemplars;
 mod index;
 mod late;
+mod lines;
 mod maintain;
 mod numbers;
 mod progress;
@@ -312,7 +313,7 @@ impl Head {
     /// has it.
     #[inline]
     fn known_series(&self, last: u32, encoded: &[u8]) -> Option<u32> {
-        self.table.find_after(last, self.table.fingerprint_encoded(encoded)).filter(|series| self.touch(*series))
+        self.table.find_unless_new(last, self.table.fingerprint_encoded(encoded)).filter(|series| self.touch(*series))
     }
 
     fn create(

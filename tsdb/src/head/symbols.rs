@@ -2,39 +2,27 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use super::lines::Lines;
 
 /// A table of strings with small dense numbers. A string stays as long as someone uses it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Symbols {
     strings: Vec<Box<str>>,
     uses: Vec<u32>,
     free: Vec<u32>,
-    numbers: HashTable<u32>,
+    numbers: Lines,
     hasher: foldhash::fast::RandomState,
     bytes: usize,
 }
 
 /// Bytes that a string costs besides its text: slot, use count, table entry, allocation.
-const OVERHEAD: usize = 16 + 4 + 8 + 16;
-
-impl Default for Symbols {
-    fn default() -> Self {
-        Self {
-            strings: Vec::new(),
-            uses: Vec::new(),
-            free: Vec::new(),
-            numbers: HashTable::new(),
-            hasher: foldhash::fast::RandomState::default(),
-            bytes: 0,
-        }
-    }
-}
+const OVERHEAD: usize = 16 + 4 + 11 + 16;
 
 impl Symbols {
     /// The number of a string, which is added if it is new. It is not in use yet: see [`hold`](Self::hold).
     pub(super) fn intern(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.number(text) {
+        let hash = self.hash(text);
+        if let Some(number) = self.find(hash, text) {
             return number;
         }
         self.bytes += text.len() + OVERHEAD;
@@ -51,21 +39,27 @@ impl Symbols {
                 (self.strings.len() - 1) as u32
             }
         };
-        let Self { strings, numbers, hasher, .. } = self;
-        numbers.insert_unique(hasher.hash_one(text), number, |&n| hasher.hash_one(text_of(strings, n)));
+        self.numbers.insert(hash, number);
         number
     }
 
     /// The number of a string that is known.
     pub(super) fn number(&self, text: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(text);
-        self.numbers.find(hash, |&n| text_of(&self.strings, n) == text).copied()
+        self.find(self.hash(text), text)
+    }
+
+    fn hash(&self, text: &str) -> u32 {
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
+    fn find(&self, hash: u32, text: &str) -> Option<u32> {
+        self.numbers.find(hash, |number| self.text(number) == text)
     }
 
     /// The string of a number.
     #[inline]
     pub(super) fn text(&self, number: u32) -> &str {
-        text_of(&self.strings, number)
+        self.strings.get(number as usize).map_or("", |text| text)
     }
 
     /// Counts one more user of a string.
@@ -84,9 +78,7 @@ impl Symbols {
         }
         let text = std::mem::take(&mut self.strings[number as usize]);
         self.bytes -= (text.len() + OVERHEAD).min(self.bytes);
-        if let Ok(entry) = self.numbers.find_entry(self.hasher.hash_one(&*text), |&n| n == number) {
-            entry.remove();
-        }
+        self.numbers.remove(self.hash(&text), number);
         self.free.push(number);
     }
 
@@ -104,10 +96,6 @@ impl Symbols {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
-}
-
-fn text_of(strings: &[Box<str>], number: u32) -> &str {
-    strings.get(number as usize).map_or("", |text| text)
 }
 
 #[cfg(test)]

@@ -226,9 +226,9 @@ const NEAR: usize = 256;
 
 /// Adds a series, nearly always at the end or close to it.
 fn insert(list: &mut Posting, series: u32) {
-    // Long lists grow by an eighth, not by doubling: they are most of the index.
+    // Long lists grow by a quarter, not by doubling: they are most of the index.
     if list.len() == list.capacity() && list.len() >= 64 {
-        list.reserve_exact(list.len() / 8);
+        list.reserve_exact(list.len() / 4);
     }
     match list.last() {
         Some(&last) if last >= series => {

@@ -13,18 +13,25 @@
 //!        +------------------> shards: fingerprint -> number ----------+
 //! ```
 //!
-//! Fingerprints lie in *cards* by series number, the hash tables hold numbers only. Whoever sends the same series again
-//! and again sends them in the same order; each card remembers who came next, and then a look at the neighbouring card
-//! replaces three misses of the cache.
+//! Fingerprints lie in *cards* by series number; the [`Lines`] of a shard hold numbers, and of each hash no more than says
+//! whose card is worth a look. Whoever sends the same series again and again sends them in the same order; each card
+//! remembers who came next, and then a look at the neighbouring card replaces two misses of the cache.
+
+mod encode;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use hashbrown::{HashTable, hash_table};
 use parking_lot::RwLock;
+
+pub(super) use self::encode::put_label;
+use self::encode::{Encoder, LABEL_OVERHEAD_MAX};
+use super::lines::Lines;
 
 /// How many shards: enough that two writers rarely meet.
 const SHARDS: usize = 32;
+/// Label sets up to this size are encoded on the stack.
+const ON_STACK: usize = 1024;
 /// Cards in a drawer, and drawers in a cabinet.
 const DRAWER: usize = 1024;
 const CABINET: usize = 4096;
@@ -33,7 +40,7 @@ const CABINETS: usize = (u32::MAX as usize + 1) / DRAWER / CABINET;
 /// Fingerprints of all series.
 pub(super) struct Table {
     keys: [u64; 6],
-    shards: [RwLock<HashTable<u32>>; SHARDS],
+    shards: [RwLock<Lines>; SHARDS],
     cards: Cards,
 }
 
@@ -45,6 +52,11 @@ pub(super) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// The part by which its number is found.
+    fn hash(self) -> u32 {
+        (self.low >> 32) as u32
+    }
+
     /// The part of `high` that is kept; the rest chose the shard.
     fn kept(self) -> u32 {
         (self.high >> 32) as u32
@@ -128,14 +140,13 @@ impl Table {
         Fingerprint { low: fold(a ^ keys[4], b ^ keys[0]), high: fold(c ^ keys[5], d ^ keys[1]) }
     }
 
-    fn shard(&self, fingerprint: Fingerprint) -> &RwLock<HashTable<u32>> {
+    fn shard(&self, fingerprint: Fingerprint) -> &RwLock<Lines> {
         &self.shards[fingerprint.high as usize % SHARDS]
     }
 
     /// The series with this fingerprint.
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<u32> {
-        let same = |&series: &u32| self.cards.agree(series, fingerprint);
-        self.shard(fingerprint).read().find(fingerprint.low, same).copied()
+        self.shard(fingerprint).read().find(fingerprint.hash(), |series| self.cards.agree(series, fingerprint))
     }
 
     /// The series with this fingerprint, which was asked for right after the series `last`.
@@ -156,41 +167,43 @@ impl Table {
         Some(found)
     }
 
+    /// The same for someone who asks again if there is none. What is asked for after the newest series is most likely new:
+    /// then nobody looks yet, and the answer is on its way from memory while the labels are taken apart.
+    #[inline]
+    pub(super) fn find_unless_new(&self, last: u32, fingerprint: Fingerprint) -> Option<u32> {
+        let ends_here = |card: &Card| card.next.load(Ordering::Relaxed) == 0;
+        if self.cards.get(last).is_some_and(ends_here) && self.cards.is_empty(last.wrapping_add(1)) {
+            self.shard(fingerprint).read().prefetch(fingerprint.hash());
+            return None;
+        }
+        self.find_after(last, fingerprint)
+    }
+
     /// The series with this fingerprint; if there is none, adds `series`, and has it created before anybody finds it.
-    ///
-    /// A large table is far from the processor: the entry is on its way there while the series is created.
     pub(super) fn find_or_insert(&self, fingerprint: Fingerprint, series: u32, create: impl FnOnce()) -> Option<u32> {
         let mut shard = self.shard(fingerprint).write();
-        let same = |&known: &u32| self.cards.agree(known, fingerprint);
-        match shard.entry(fingerprint.low, same, |&series| self.cards.low(series)) {
-            hash_table::Entry::Occupied(known) => Some(*known.get()),
-            hash_table::Entry::Vacant(place) => {
-                place.insert(series);
-                create();
-                self.cards.fill(series, fingerprint);
-                None
-            }
+        let known = shard.find(fingerprint.hash(), |known| self.cards.agree(known, fingerprint));
+        if known.is_none() {
+            shard.insert(fingerprint.hash(), series);
+            create();
+            self.cards.fill(series, fingerprint);
         }
+        known
     }
 
     /// Forgets a series.
     pub(super) fn remove(&self, fingerprint: Fingerprint, series: u32) {
         let mut shard = self.shard(fingerprint).write();
-        if let Ok(entry) = shard.find_entry(fingerprint.low, |&slot| slot == series) {
-            entry.remove();
-        }
+        shard.remove(fingerprint.hash(), series);
         if let Some(card) = self.cards.get(series) {
             card.high.store(0, Ordering::Relaxed);
             card.low.store(0, Ordering::Release);
-        }
-        if shard.len() * 4 < shard.capacity() {
-            shard.shrink_to_fit(|&series| self.cards.low(series));
         }
     }
 
     /// Bytes of the table.
     pub(super) fn bytes(&self) -> usize {
-        let shards = self.shards.iter().map(|shard| shard.read().allocation_size()).sum::<usize>();
+        let shards = self.shards.iter().map(|shard| shard.read().bytes()).sum::<usize>();
         let drawers = self.cards.0.iter().filter_map(OnceLock::get).flatten().filter_map(OnceLock::get).count();
         shards + drawers * DRAWER * size_of::<Card>()
     }
@@ -221,97 +234,15 @@ impl Cards {
         })
     }
 
+    fn is_empty(&self, series: u32) -> bool {
+        self.get(series).is_none_or(|card| card.high.load(Ordering::Acquire) == 0)
+    }
+
     fn fill(&self, series: u32, fingerprint: Fingerprint) {
         let card = self.get_or_new(series);
         card.low.store(fingerprint.low, Ordering::Relaxed);
         card.high.store(fingerprint.kept(), Ordering::Release);
     }
-
-    fn low(&self, series: u32) -> u64 {
-        self.get(series).map_or(0, |card| card.low.load(Ordering::Acquire))
-    }
-}
-
-/// Appends a label as a remote-write message has it, as [`Table::fingerprint_encoded`] takes it.
-pub(super) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let used = out.len();
-    out.resize(used + name.len() + value.len() + LABEL_OVERHEAD_MAX, 0);
-    let mut encoder = Encoder { out, used };
-    encoder.label(name, value);
-    let used = encoder.used;
-    out.truncate(used);
-}
-
-/// Label sets up to this size are encoded on the stack.
-const ON_STACK: usize = 1024;
-/// Three tags and three lengths of at most ten bytes.
-const LABEL_OVERHEAD_MAX: usize = 33;
-
-/// Encodes labels into a buffer that is large enough.
-struct Encoder<'a> {
-    out: &'a mut [u8],
-    used: usize,
-}
-
-impl Encoder<'_> {
-    /// A field 1 that holds the fields 1 and 2.
-    #[inline]
-    fn label(&mut self, name: &[u8], value: &[u8]) {
-        let inner = 2 + uvarint_bytes(name.len()) + name.len() + uvarint_bytes(value.len()) + value.len();
-        self.byte(0x0A);
-        self.uvarint(inner);
-        for (tag, text) in [(0x0A, name), (0x12, value)] {
-            self.byte(tag);
-            self.uvarint(text.len());
-            self.text(text);
-        }
-    }
-
-    #[inline]
-    fn byte(&mut self, byte: u8) {
-        self.out[self.used] = byte;
-        self.used += 1;
-    }
-
-    #[inline]
-    fn uvarint(&mut self, mut value: usize) {
-        while value >= 0x80 {
-            self.byte(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.byte(value as u8);
-    }
-
-    /// Short texts are most of all; two words that overlap are faster than a call.
-    #[inline]
-    fn text(&mut self, text: &[u8]) {
-        let out = &mut self.out[self.used..self.used + text.len()];
-        self.used += text.len();
-        match text.len() {
-            8..=16 => overlapping::<8>(text, out),
-            4..=7 => overlapping::<4>(text, out),
-            0..=3 => out.iter_mut().zip(text).for_each(|(to, from)| *to = *from),
-            _ => out.copy_from_slice(text),
-        }
-    }
-}
-
-/// Copies `N` to `2 * N` bytes.
-#[inline]
-fn overlapping<const N: usize>(from: &[u8], to: &mut [u8]) {
-    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
-        if let Some(to) = to.first_chunk_mut::<N>() {
-            *to = *first;
-        }
-        if let Some(to) = to.last_chunk_mut::<N>() {
-            *to = *last;
-        }
-    }
-}
-
-#[inline]
-fn uvarint_bytes(value: usize) -> usize {
-    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 #[inline]
@@ -379,6 +310,20 @@ mod tests {
         table.remove(fingerprint(8), 8);
         assert_eq!(table.find_after(15, fingerprint(8)), None);
         assert_eq!(table.find_after(1, fingerprint(8)), None);
+    }
+
+    #[test]
+    fn behind_the_newest_series_a_new_one_is_expected_once() {
+        let table = Table::new();
+        let fingerprint = |n: u32| table.fingerprint([("n", n.to_string().as_str())].into_iter());
+        for series in 1..10 {
+            table.find_or_insert(fingerprint(series), series, || {});
+        }
+        assert_eq!(table.find_unless_new(9, fingerprint(3)), None);
+        assert_eq!(table.find_after(9, fingerprint(3)), Some(3));
+        for (last, series) in [(9, 3), (3, 4), (4, 8), (0, 5)] {
+            assert_eq!(table.find_unless_new(last, fingerprint(series)), Some(series));
+        }
     }
 
     proptest! {
