@@ -45,7 +45,7 @@ pub trait Appender: Send {
     /// The ref of a series that is already there, by its labels as a remote-write message has them: for each label, by
     /// rising name, the bytes of field 1, a message of the fields 1 (name) and 2 (value). `None` says nothing: the series
     /// may be new, the labels may be encoded differently, or the storage does not know how to look; the caller takes the
-    /// labels apart and asks [`series`](Self::series). It spares a receiver that work for all but new series.
+    /// labels apart and asks [`series`](Self::series). It spares a receiver that work for nearly all known series.
     fn known_series(&mut self, encoded: &[u8]) -> Option<SeriesRef> {
         let _ = encoded;
         None

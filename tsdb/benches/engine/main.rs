@@ -8,10 +8,10 @@
 //! ```
 //!
 //! `ingest` appends as a remote-write receiver does: commits of 5,000 samples, every series found by its labels. First
-//! with one sample of a series in a commit, then with twenty. `growth` has a process for each number of series, and says
-//! what a new series costs, a sample, and memory per series after four samples, and how many times what the size before
-//! it cost: with ten times as many series, x10 is the least that can be hoped for. `replay` kills a writer and opens what it left.
-//! `read` decodes float chunks, then selects and reads series from the head.
+//! with one sample of a series in a commit, then with twenty. `growth` has five processes for each number of series, and
+//! says what a new series costs, a sample, and memory per series after four samples, and how many times what the size
+//! before it cost: with ten times as many series, x10 is the least that can be hoped for. `replay` kills a writer and
+//! opens what it left. `read` decodes float chunks, then selects and reads series from the head.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ mod read;
 mod workload;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use ferula_model::{Appendable, Timestamp};
@@ -125,7 +125,11 @@ fn growth(sizes: &str) {
     let mut runs: Vec<Vec<Cost>> = vec![Vec::new(); sizes.len()];
     for _ in 0..RUNS {
         for (size, runs) in sizes.iter().zip(&mut runs) {
-            let child = Command::new(std::env::current_exe().unwrap()).args(["grow", size]).output().unwrap();
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["grow", size])
+                .stderr(Stdio::inherit())
+                .output()
+                .unwrap();
             assert!(child.status.success());
             let text = String::from_utf8(child.stdout).unwrap();
             let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap());

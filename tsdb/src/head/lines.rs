@@ -165,7 +165,7 @@ impl Lines {
         }
     }
 
-    /// Has half as many free places as taken ones: more would stand empty for long, with less all would be copied often.
+    /// Makes room for half as many again: more would stand empty for long, with less all would be copied often.
     fn resize(&mut self) {
         let count = self.used * 3 / 2 / TAKEN_MAX + 1;
         let before = std::mem::replace(&mut self.lines, vec![Line::default(); count]);

@@ -1,6 +1,7 @@
 //! Labels as a remote-write message has them: what is hashed.
 
-/// Appends a label as a remote-write message has it, as [`Table::fingerprint_encoded`] takes it.
+/// Appends a label as a remote-write message has it, as
+/// [`Table::fingerprint_encoded`](super::Table::fingerprint_encoded) takes it.
 pub(in crate::head) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let used = out.len();
     out.resize(used + name.len() + value.len() + LABEL_OVERHEAD_MAX, 0);

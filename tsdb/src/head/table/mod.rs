@@ -77,6 +77,13 @@ struct Card {
     next: AtomicU32,
 }
 
+impl Card {
+    #[inline]
+    fn next(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
+    }
+}
+
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Table")
@@ -152,31 +159,43 @@ impl Table {
     /// The series with this fingerprint, which was asked for right after the series `last`.
     #[inline]
     pub(super) fn find_after(&self, last: u32, fingerprint: Fingerprint) -> Option<u32> {
-        let card = self.cards.get(last);
-        let guess = match card.map_or(0, |card| card.next.load(Ordering::Relaxed)) {
-            0 => last.wrapping_add(1),
-            next => next,
-        };
+        let (card, guess) = self.guess(last);
         if self.cards.agree(guess, fingerprint) {
             return Some(guess);
         }
-        let found = self.find(fingerprint)?;
-        if let Some(card) = card {
-            card.next.store(found, Ordering::Relaxed);
-        }
-        Some(found)
+        self.find_and_learn(card, fingerprint)
     }
 
-    /// The same for someone who asks again if there is none. What is asked for after the newest series is most likely new:
-    /// then nobody looks yet, and the answer is on its way from memory while the labels are taken apart.
+    /// The same for someone who asks again if there is none. Where nobody has been asked for after `last`, and the number
+    /// behind it is not in use, a new series is expected: then nobody looks yet, and the answer is on its way from memory
+    /// while the labels are taken apart.
     #[inline]
     pub(super) fn find_unless_new(&self, last: u32, fingerprint: Fingerprint) -> Option<u32> {
-        let ends_here = |card: &Card| card.next.load(Ordering::Relaxed) == 0;
-        if self.cards.get(last).is_some_and(ends_here) && self.cards.is_empty(last.wrapping_add(1)) {
+        let (card, guess) = self.guess(last);
+        if self.cards.agree(guess, fingerprint) {
+            return Some(guess);
+        }
+        if card.is_some_and(|card| card.next() == 0) && self.cards.is_empty(guess) {
             self.shard(fingerprint).read().prefetch(fingerprint.hash());
             return None;
         }
-        self.find_after(last, fingerprint)
+        self.find_and_learn(card, fingerprint)
+    }
+
+    /// Who is asked for after the series `last`, whose card is the first value: who was it before, or its neighbour.
+    #[inline]
+    fn guess(&self, last: u32) -> (Option<&Card>, u32) {
+        let card = self.cards.get(last);
+        let next = card.map_or(0, Card::next);
+        (card, if next == 0 { last.wrapping_add(1) } else { next })
+    }
+
+    fn find_and_learn(&self, last: Option<&Card>, fingerprint: Fingerprint) -> Option<u32> {
+        let found = self.find(fingerprint)?;
+        if let Some(last) = last {
+            last.next.store(found, Ordering::Relaxed);
+        }
+        Some(found)
     }
 
     /// The series with this fingerprint; if there is none, adds `series`, and has it created before anybody finds it.
