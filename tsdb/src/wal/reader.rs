@@ -375,6 +375,26 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_segment_that_was_begun_during_a_sync_is_durable_with_the_next_one() {
+        for seed in 0..10 {
+            let fs = MemFs::new();
+            let mut wal =
+                WalWriter::begin(Arc::new(fs.clone()), Path::new("wal"), 0, 1 << 20, WalCompression::None).unwrap();
+            wal.add(&[1; 100]).unwrap();
+            wal.flush().unwrap();
+            let unsynced = wal.unsynced();
+            unsynced.sync(&fs).unwrap();
+            wal.next_segment().unwrap();
+            wal.is_durable(&unsynced);
+            wal.add(&[2; 100]).unwrap();
+            wal.flush().unwrap();
+            wal.sync().unwrap();
+            fs.crash(Crash::PowerLoss { seed });
+            assert_eq!(read(&fs), (vec![vec![1; 100], vec![2; 100]], None));
+        }
+    }
+
+    #[test]
     fn a_full_disk_leaves_the_log_as_it_was() {
         let fs = MemFs::new();
         let mut wal =

@@ -49,6 +49,8 @@ pub struct WalWriter {
 #[derive(Debug)]
 pub(crate) struct Unsynced {
     earlier: Vec<PathBuf>,
+    /// The folder of the log, if the names in it may not be durable.
+    names: Option<PathBuf>,
     path: PathBuf,
     file: Arc<dyn File>,
 }
@@ -63,6 +65,9 @@ impl Unsynced {
                 synced => synced?,
             }
         }
+        if let Some(dir) = &self.names {
+            fs.sync_dir(dir).context("sync folder", dir)?;
+        }
         self.file.sync().context("sync", &self.path)
     }
 }
@@ -71,6 +76,9 @@ impl Unsynced {
 struct Segment {
     number: u64,
     path: PathBuf,
+    /// Whether its name is durable. It becomes so with the first [`sync`](WalWriter::sync): before, what is in the file may be
+    /// lost as well, and on a busy disk an opening database would wait for it.
+    is_named: bool,
     file: Arc<dyn File>,
     /// Where the next write goes: everything before is in the file.
     written: u64,
@@ -245,7 +253,8 @@ impl WalWriter {
                 let path = self.dir.join(segment_name(number));
                 self.fs.remove(&path).context("remove", &path)?;
             }
-            self.segment = Segment { number: mark.segment, path, file, written: mark.written };
+            // It was synced before the next one was begun.
+            self.segment = Segment { number: mark.segment, path, is_named: true, file, written: mark.written };
         }
         self.segment.written = mark.written;
         self.segment.file.set_len(mark.written).context("cut", &self.segment.path)
@@ -257,19 +266,24 @@ impl WalWriter {
     ///
     /// See [`FsError`]; what is durable is then unknown, and the log must not be written to any more.
     pub fn sync(&mut self) -> Result<(), FsError> {
-        self.unsynced().sync(&*self.fs)?;
-        self.earlier_are_durable();
+        let unsynced = self.unsynced();
+        unsynced.sync(&*self.fs)?;
+        self.is_durable(&unsynced);
         Ok(())
     }
 
-    /// What [`sync`](Self::sync) makes durable, to do it without holding the writer. When it is done, the writer is told.
+    /// What [`sync`](Self::sync) makes durable, to do it without holding the writer. When it is done, the writer is
+    /// [told](Self::is_durable).
     pub(crate) fn unsynced(&self) -> Unsynced {
-        let Segment { path, file, .. } = &self.segment;
-        Unsynced { earlier: self.earlier.clone(), path: path.clone(), file: Arc::clone(file) }
+        let Segment { path, file, is_named, .. } = &self.segment;
+        let names = (!is_named).then(|| self.dir.clone());
+        Unsynced { earlier: self.earlier.clone(), names, path: path.clone(), file: Arc::clone(file) }
     }
 
-    pub(crate) fn earlier_are_durable(&mut self) {
+    /// Files were made durable; another segment may have been begun since they were named.
+    pub(crate) fn is_durable(&mut self, synced: &Unsynced) {
         self.earlier.clear();
+        self.segment.is_named |= Arc::ptr_eq(&self.segment.file, &synced.file);
     }
 
     /// Seals the current segment (fills its last page, makes it durable) and begins the next one. Gives its number.
@@ -330,8 +344,7 @@ impl Segment {
     fn create(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Self, FsError> {
         let path = dir.join(segment_name(number));
         let file = fs.create(&path).context("create", &path)?;
-        fs.sync_dir(dir).context("sync folder", dir)?;
-        Ok(Self { number, path, file, written: 0 })
+        Ok(Self { number, path, is_named: false, file, written: 0 })
     }
 }
 

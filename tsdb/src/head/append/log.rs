@@ -201,12 +201,16 @@ impl Head {
             [&commit.wal, &commit.wbl].map(|log| log.as_ref().map(WalWriter::unsynced))
         };
         let began = self.clock.now();
-        for files in files.into_iter().flatten() {
+        for files in files.iter().flatten() {
             let synced = files.sync(&*self.fs);
             synced.inspect_err(|error| self.commit.lock().broken = Some(format!("{error}; reopen the database")))?;
         }
         let Commit { wal, wbl, .. } = &mut *self.commit.lock();
-        [wal, wbl].into_iter().flatten().for_each(WalWriter::earlier_are_durable);
+        for (log, files) in [wal, wbl].into_iter().zip(&files) {
+            if let (Some(log), Some(files)) = (log, files) {
+                log.is_durable(files);
+            }
+        }
         self.note_sync(began);
         Ok(())
     }
