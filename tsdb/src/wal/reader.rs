@@ -382,6 +382,7 @@ mod tests {
                 WalWriter::begin(Arc::new(fs.clone()), Path::new("wal"), 0, 1 << 20, WalCompression::None).unwrap();
             wal.add(&[1; 100]).unwrap();
             wal.flush().unwrap();
+            wal.sync().unwrap();
             let unsynced = wal.unsynced();
             unsynced.sync(&fs).unwrap();
             wal.next_segment().unwrap();
