@@ -31,7 +31,7 @@ mod delete;
 mod exemplars;
 mod index;
 mod late;
-mod lines;
+mod line_table;
 mod maintain;
 mod numbers;
 mod progress;

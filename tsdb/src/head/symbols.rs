@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use super::lines::Lines;
+use super::line_table::LineTable;
 
 /// A table of strings with small dense numbers. A string stays as long as someone uses it.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub(super) struct Symbols {
     strings: Vec<Box<str>>,
     uses: Vec<u32>,
     free: Vec<u32>,
-    numbers: Lines,
+    numbers: LineTable,
     hasher: foldhash::fast::RandomState,
     bytes: usize,
 }

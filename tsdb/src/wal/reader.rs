@@ -386,7 +386,7 @@ mod tests {
             let unsynced = wal.unsynced();
             unsynced.sync(&fs).unwrap();
             wal.next_segment().unwrap();
-            wal.is_durable(&unsynced);
+            wal.note_synced(&unsynced);
             wal.add(&[2; 100]).unwrap();
             wal.flush().unwrap();
             wal.sync().unwrap();

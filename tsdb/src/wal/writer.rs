@@ -268,12 +268,12 @@ impl WalWriter {
     pub fn sync(&mut self) -> Result<(), FsError> {
         let unsynced = self.unsynced();
         unsynced.sync(&*self.fs)?;
-        self.is_durable(&unsynced);
+        self.note_synced(&unsynced);
         Ok(())
     }
 
     /// What [`sync`](Self::sync) makes durable, to do it without holding the writer. When it is done, the writer is
-    /// [told](Self::is_durable).
+    /// [told](Self::note_synced).
     pub(crate) fn unsynced(&self) -> Unsynced {
         let Segment { path, file, is_named, .. } = &self.segment;
         let names = (!is_named).then(|| self.dir.clone());
@@ -281,7 +281,7 @@ impl WalWriter {
     }
 
     /// Files were made durable; another segment may have been begun since they were named.
-    pub(crate) fn is_durable(&mut self, synced: &Unsynced) {
+    pub(crate) fn note_synced(&mut self, synced: &Unsynced) {
         self.earlier.clear();
         self.segment.is_named |= Arc::ptr_eq(&self.segment.file, &synced.file);
     }

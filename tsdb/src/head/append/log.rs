@@ -208,7 +208,7 @@ impl Head {
         let Commit { wal, wbl, .. } = &mut *self.commit.lock();
         for (log, files) in [wal, wbl].into_iter().zip(&files) {
             if let (Some(log), Some(files)) = (log, files) {
-                log.is_durable(files);
+                log.note_synced(files);
             }
         }
         self.note_sync(began);

@@ -13,8 +13,8 @@
 //!        +------------------> shards: fingerprint -> number ----------+
 //! ```
 //!
-//! Fingerprints lie in *cards* by series number; the [`Lines`] of a shard hold numbers, and of each hash no more than says
-//! whose card is worth a look. Whoever sends the same series again and again sends them in the same order; each card
+//! Fingerprints lie in *cards* by series number; the [`LineTable`] of each shard holds numbers, and of each hash no more
+//! than says whose card is worth a look. Whoever sends the same series again and again sends them in the same order; each card
 //! remembers who came next, and then a look at the neighbouring card replaces two misses of the cache.
 
 mod encode;
@@ -26,7 +26,7 @@ use parking_lot::RwLock;
 
 pub(super) use self::encode::put_label;
 use self::encode::{Encoder, LABEL_OVERHEAD_MAX};
-use super::lines::Lines;
+use super::line_table::LineTable;
 
 /// How many shards: enough that two writers rarely meet.
 const SHARDS: usize = 32;
@@ -40,7 +40,7 @@ const CABINETS: usize = (u32::MAX as usize + 1) / DRAWER / CABINET;
 /// Fingerprints of all series.
 pub(super) struct Table {
     keys: [u64; 6],
-    shards: [RwLock<Lines>; SHARDS],
+    shards: [RwLock<LineTable>; SHARDS],
     cards: Cards,
 }
 
@@ -147,7 +147,7 @@ impl Table {
         Fingerprint { low: fold(a ^ keys[4], b ^ keys[0]), high: fold(c ^ keys[5], d ^ keys[1]) }
     }
 
-    fn shard(&self, fingerprint: Fingerprint) -> &RwLock<Lines> {
+    fn shard(&self, fingerprint: Fingerprint) -> &RwLock<LineTable> {
         &self.shards[fingerprint.high as usize % SHARDS]
     }
 

@@ -19,7 +19,7 @@ const TAKEN_MAX: usize = 7;
 
 /// Numbers by 32 bits of a hash. Hashes need not differ.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineTable {
     lines: Vec<Line>,
     used: usize,
 }
@@ -62,7 +62,7 @@ impl Iterator for Bits {
     }
 }
 
-impl Lines {
+impl LineTable {
     /// The number with this hash that `is_it` recognizes. It is asked about numbers of the same hash only.
     #[inline]
     pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// Few hashes, so that many share one; the ends, where lines end; and any.
+    /// Few hashes, so that many share one; both ends, where the table goes round; and any.
     fn hash() -> impl Strategy<Value = u32> {
         prop_oneof![0..4u32, u32::MAX - 40..=u32::MAX, (0..4u32).prop_map(|n| n << 30), any::<u32>()]
     }
@@ -210,40 +210,39 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_inserted_is_found_until_it_is_removed(steps in prop::collection::vec((hash(), 0..3u8), 0..600)) {
-            let (mut lines, mut model) = (Lines::default(), BTreeSet::new());
+            let (mut table, mut model) = (LineTable::default(), BTreeSet::new());
             for (number, (hash, kind)) in (0..).zip(steps) {
                 if kind > 0 {
-                    lines.insert(hash, number);
+                    table.insert(hash, number);
                     model.insert((hash, number));
                 } else if let Some(&(hash, number)) = model.range((hash, 0)..).next().or(model.first()) {
-                    lines.remove(hash, number);
+                    table.remove(hash, number);
                     model.remove(&(hash, number));
-                    prop_assert_eq!(lines.find(hash, |it| it == number), None);
+                    prop_assert_eq!(table.find(hash, |it| it == number), None);
                 }
                 for &(hash, number) in &model {
-                    prop_assert_eq!(lines.find(hash, |it| it == number), Some(number));
+                    prop_assert_eq!(table.find(hash, |it| it == number), Some(number));
                 }
-                prop_assert_eq!(lines.used, model.len());
-                prop_assert!(lines.used <= lines.lines.len() * TAKEN_MAX);
+                prop_assert_eq!(table.used, model.len());
+                prop_assert!(table.used <= table.lines.len() * TAKEN_MAX);
             }
         }
     }
 
     #[test]
     fn memory_follows_the_numbers() {
-        let mut lines = Lines::default();
+        let mut table = LineTable::default();
         let hash = |number: u32| number.wrapping_mul(0x9E37_79B9);
-        let is_tight = |lines: &Lines| lines.bytes() <= lines.used * 8 * 4 + 2 * size_of::<Line>();
         for number in 0..10_000 {
-            lines.insert(hash(number), number);
-            assert!(lines.bytes() <= lines.used * 8 * 2 + 2 * size_of::<Line>(), "{number}");
+            table.insert(hash(number), number);
+            assert!(table.bytes() <= table.used * 8 * 2 + 2 * size_of::<Line>(), "{number}");
         }
         for number in 0..10_000 {
-            lines.remove(hash(number), number);
-            assert!(is_tight(&lines), "{number}");
-            assert!(number % 997 != 0 || (number + 1..10_000).all(|n| lines.find(hash(n), |it| it == n).is_some()));
+            table.remove(hash(number), number);
+            assert!(table.bytes() <= table.used * 8 * 4 + 2 * size_of::<Line>(), "{number}");
+            assert!(number % 997 != 0 || (number + 1..10_000).all(|n| table.find(hash(n), |it| it == n).is_some()));
         }
-        lines.remove(hash(1), 1);
-        assert_eq!(lines.used, 0);
+        table.remove(hash(1), 1);
+        assert_eq!(table.used, 0);
     }
 }
